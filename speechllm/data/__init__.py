@@ -1,0 +1,1 @@
+"""Corpora on disk to batches of tensors: Kaldi data directories, features, manifests, sampling."""

@@ -1,0 +1,1 @@
+"""From model outputs to text: CTC search and autoregressive search with an LLM."""

@@ -1,0 +1,1 @@
+"""From hypotheses to numbers: error rates, intervals, results tables."""
