@@ -1,0 +1,19 @@
+"""Greedy CTC search."""
+
+import torch
+from torch import Tensor
+
+
+def ctc_greedy(log_probs: Tensor, lens: Tensor, blank_id: int = 0) -> list[list[int]]:
+    """Best unit per frame, repeats merged, blanks removed.
+
+    Args:
+        log_probs: (B, T, V).
+        lens: (B,).
+    """
+    best = log_probs.argmax(-1).cpu()
+    hyps = []
+    for row, n in zip(best, lens.tolist(), strict=True):
+        units = torch.unique_consecutive(row[:n])
+        hyps.append(units[units != blank_id].tolist())
+    return hyps

@@ -1,0 +1,252 @@
+"""Hugging Face causal language models behind a narrow interface: embed, hidden states, logits, cached steps.
+
+This is the only module of the package, beside the one that makes the small LLM, that knows transformers and peft.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+
+from speechllm.errors import UserError
+from speechllm.models.lengths import lens_to_mask
+
+# Attention matrices by their names in the families that have been tried; the first set found is used.
+ATTENTION_TARGETS = (
+    ("q_proj", "k_proj", "v_proj", "o_proj"),  # LLaMA, Qwen, Mistral, Gemma
+    ("query_key_value", "dense"),  # BLOOM, Falcon, GPT-NeoX
+)
+NO_4D_MASK = ("bloom",)  # families that build position biases from a 2-D mask
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass
+class DecodeState:
+    """Keys and values of what a batch of rows has read so far; rows end at the same cache column.
+
+    mask (B, P): True where a cache column is real
+    positions (B,): position id of the next token
+    """
+
+    cache: DynamicCache
+    mask: Tensor
+    positions: Tensor
+
+
+def prefix_mask(lens: Tensor, speech: Tensor, left_padded: bool = False) -> Tensor:
+    """Causal attention, but every position of an audio part sees all of that part (arXiv:2307.03917).
+
+    Args:
+        lens: (B,) real positions.
+        speech: (B, L) number of the audio part at a position, 0 for text.
+
+    Returns:
+        (B, 1, L, L), True where row position i may attend to j; a padded position sees itself, so that no
+        softmax is empty.
+    """
+    L = speech.size(1)
+    real = lens_to_mask(lens, L)
+    if left_padded:
+        real = real.flip(1)
+    same_part = (speech[:, :, None] == speech[:, None, :]) & (speech[:, :, None] > 0)
+    causal = torch.ones(L, L, dtype=torch.bool, device=speech.device).tril()
+    allowed = (causal | same_part) & real[:, None, :]
+    return (allowed | torch.eye(L, dtype=torch.bool, device=speech.device))[:, None]
+
+
+class Llm(nn.Module):
+    """A causal LM whose inputs are embeddings; all its weights frozen until an adapter is added.
+
+    Args:
+        model: a transformers model with a language-model head.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model.requires_grad_(False)
+        self.config = model.config
+        self.dim = model.get_input_embeddings().weight.shape[1]
+        self.finetuned = False
+
+    @property
+    def takes_4d_mask(self) -> bool:
+        return self.config.model_type not in NO_4D_MASK
+
+    def add_lora(self, rank: int, alpha: float, dropout: float, targets: tuple[str, ...] = ()):
+        """Add low-rank adapters (arXiv:2106.09685); only they are trainable.
+
+        Args:
+            targets: names of the matrices to adapt; by default those of self-attention.
+        """
+        from peft import LoraConfig, inject_adapter_in_model  # three seconds to import, and only needed here
+
+        names = {name.rsplit(".", 1)[-1] for name, _ in self.model.named_modules()}
+        targets = targets or next((t for t in ATTENTION_TARGETS if names.issuperset(t)), ())
+        if missing := [t for t in targets if t not in names]:
+            raise UserError(f"lora.targets: the LLM has no module {missing[0]!r}; it has {', '.join(sorted(names))}")
+        if not targets:
+            raise UserError(f"lora.targets: the attention matrices of a {self.config.model_type} are not known; name them")
+        settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets))
+        inject_adapter_in_model(settings, self.model)
+
+    def finetune_all(self):
+        """Make every weight trainable."""
+        self.finetuned = True
+        self.model.requires_grad_(True)
+
+    def train(self, mode: bool = True):
+        """Frozen weights stay in eval mode; only the dropout of adapters follows ``mode``."""
+        super().train(mode and self.finetuned)
+        for name, module in self.model.named_modules():
+            if "lora_dropout" in name:
+                module.train(mode)
+        self.training = mode
+        return self
+
+    def enable_activation_checkpointing(self):
+        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def decoder_layers(self) -> list[nn.Module]:
+        """The repeated blocks, for sharding one by one."""
+        lists = [m for m in self.model.modules() if isinstance(m, nn.ModuleList)]
+        return list(max(lists, key=len))
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Map ids (...) to embeddings (..., H)."""
+        return self.model.get_input_embeddings()(token_ids)
+
+    def hidden(self, inputs: Tensor, mask: Tensor | None = None, positions: Tensor | None = None, cache=None) -> Tensor:
+        """Map embeddings (B, L, H) to the last hidden states (B, L, H).
+
+        Args:
+            mask: None where every row is real from its first position on (right padding needs no mask under causal
+                attention: nothing real looks right); (B, P) with a cache of P - L columns; or (B, 1, L, L) boolean.
+            positions: (B, L) position ids, by default 0 to L - 1.
+        """
+        if mask is not None and mask.dim() == 4:
+            mask = torch.zeros(mask.shape, dtype=inputs.dtype, device=mask.device).masked_fill_(
+                ~mask, torch.finfo(inputs.dtype).min
+            )  # the one form that every attention implementation reads alike
+        kwargs = {} if self.config.model_type == "bloom" else {"position_ids": positions}
+        out = self.model.base_model(
+            inputs_embeds=inputs, attention_mask=mask, past_key_values=cache, use_cache=cache is not None, **kwargs
+        )
+        return out.last_hidden_state
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Map hidden states (..., H) to logits (..., V) in float32."""
+        logits = self.model.get_output_embeddings()(hidden).float()
+        if scale := getattr(self.config, "logits_scaling", None):  # Granite
+            logits = logits / scale
+        if scale := getattr(self.config, "logit_scale", None):  # Cohere
+            logits = logits * scale
+        if cap := getattr(self.config, "final_logit_softcapping", None):  # Gemma 2
+            logits = cap * torch.tanh(logits / cap)
+        return logits
+
+    def loss(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sum of the cross-entropies at labelled positions, their number, and how many are predicted right.
+
+        Logits are computed only where there is a label: with a vocabulary of 150,000 they would be most of the
+        memory of a training step.
+
+        Args:
+            hidden: (B, L, H).
+            labels: (B, L), negative where nothing is to be predicted.
+        """
+        labelled = labels >= 0
+        logits, labels = self.logits(hidden[labelled]), labels[labelled]
+        correct = (logits.detach().argmax(-1) == labels).sum()
+        return F.cross_entropy(logits, labels, reduction="sum"), labelled.sum(), correct
+
+    def start(self, rows: list[Tensor], speech: list[Tensor] | None = None) -> tuple[Tensor, DecodeState]:
+        """Read prompts before decoding, padded on the left so that all rows end together.
+
+        Args:
+            rows: B embeddings (L_b, H).
+            speech: for non-causal attention over audio parts, per row (L_b,) as in ``prefix_mask``.
+
+        Returns:
+            logits (B, V) for the first token, and the state that ``step`` continues.
+        """
+        lens = torch.tensor([len(row) for row in rows], device=rows[0].device)
+        L = int(lens.max())
+        inputs = torch.stack([F.pad(row, (0, 0, L - len(row), 0)) for row in rows])
+        mask = lens_to_mask(lens, L).flip(1)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        read_mask = mask
+        if speech is not None:
+            padded = torch.stack([F.pad(span, (L - len(span), 0)) for span in speech]).to(inputs.device)
+            read_mask = prefix_mask(lens, padded, left_padded=True)
+        cache = DynamicCache(config=self.config)
+        hidden = self.hidden(inputs, read_mask, positions, cache)
+        return self.logits(hidden[:, -1]), DecodeState(cache, mask, lens)
+
+    def step(self, state: DecodeState, token_ids: Tensor) -> Tensor:
+        """Read one more token per row, (B,) to logits (B, V); the state moves on."""
+        state.mask = F.pad(state.mask, (0, 1), value=True)
+        hidden = self.hidden(self.embed(token_ids[:, None]), state.mask, state.positions[:, None], state.cache)
+        state.positions = state.positions + 1
+        return self.logits(hidden[:, -1])
+
+    def select(self, state: DecodeState, rows: Tensor):
+        """Keep, repeat or reorder the rows of a state by index (B',)."""
+        state.cache.batch_select_indices(rows)
+        state.mask, state.positions = state.mask[rows], state.positions[rows]
+
+
+def load_llm(name: str, dtype: str = "float32", attention: str = "sdpa") -> Llm:
+    """Load a causal LM by Hugging Face name or folder.
+
+    Raises:
+        UserError: the name is neither a folder with a model nor to be had from the hub.
+    """
+    try:
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=DTYPES[dtype], attn_implementation=attention)
+    except (OSError, ValueError) as error:
+        raise UserError(f"LLM {name!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    return Llm(model)
+
+
+def empty_llm(config) -> Llm:
+    """An LLM of a transformers config with fresh weights, on the current default device (also "meta")."""
+    return Llm(AutoModelForCausalLM.from_config(config))
+
+
+def load_llm_config(name: str):
+    """The transformers config of an LLM, without its weights."""
+    try:
+        return AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise UserError(f"LLM {name!r} has no readable config: {' '.join(str(error).split())[:300]}") from error
+
+
+class LlmTokenizer:
+    """The LLM's own tokenizer: text to ids without special tokens, ids to text.
+
+    Raises:
+        UserError: the folder or name has no tokenizer, or the tokenizer has no end-of-sequence token.
+    """
+
+    def __init__(self, name: str):
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(name)
+        except (OSError, ValueError) as error:
+            raise UserError(f"LLM {name!r} has no readable tokenizer: {' '.join(str(error).split())[:300]}") from error
+        if self.tokenizer.eos_token_id is None:
+            raise UserError(f"the tokenizer of {name!r} has no end-of-sequence token; decoding could never stop")
+        self.eos_id = self.tokenizer.eos_token_id
+        # A tokenizer without a beginning-of-sequence token (Qwen) starts its texts with the end token.
+        self.bos_id = self.tokenizer.bos_token_id if self.tokenizer.bos_token_id is not None else self.eos_id
+        self.unk_id = self.tokenizer.unk_token_id
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def decode(self, token_ids: list[int]) -> str:
+        return self.tokenizer.decode(token_ids, skip_special_tokens=True)
+
+    def __len__(self) -> int:
+        return len(self.tokenizer)

@@ -1,0 +1,106 @@
+"""Speech encoder, adaptor and LLM as one model."""
+
+import torch
+from torch import Tensor, nn
+
+from speechllm.errors import UserError
+from speechllm.models.join import IGNORE_INDEX, join
+from speechllm.models.llm import Llm, prefix_mask
+
+
+class SpeechLlm(nn.Module):
+    """An LLM that reads speech embeddings among its text embeddings (arXiv:2307.11795, arXiv:2307.03917).
+
+    Args:
+        speech: maps features (S, T, F), (S,) to encoder frames (S, T', D), (S,).
+        adaptor: maps encoder frames to (S, N, H), (S,).
+        llm: frozen, with adapters, or trained.
+        train_encoder: whether ``speech`` learns; if not, it stays in eval mode and needs no gradients.
+        target_masking: share of target tokens hidden from the LLM's input in training; what must be predicted
+            stays complete (arXiv:2307.11795).
+        mask_id: token whose embedding stands in for a hidden one; None hides with zeros.
+        attention: "causal", or "prefix": every position of an audio part sees all of that part.
+    """
+
+    def __init__(
+        self,
+        speech: nn.Module,
+        adaptor: nn.Module,
+        llm: Llm,
+        train_encoder: bool = True,
+        target_masking: float = 0.0,
+        mask_id: int | None = None,
+        attention: str = "causal",
+    ):
+        super().__init__()
+        if attention == "prefix" and not llm.takes_4d_mask:
+            raise UserError(
+                f"attention: prefix needs an LLM that takes a 4-D mask; a {llm.config.model_type} does not, use causal"
+            )
+        self.speech = speech.requires_grad_(train_encoder)
+        self.adaptor, self.llm = adaptor, llm
+        self.train_encoder, self.attention = train_encoder, attention
+        self.target_masking, self.mask_id = target_masking, mask_id
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        if not self.train_encoder:
+            self.speech.eval()
+        return self
+
+    def fsdp_layers(self) -> list[nn.Module]:
+        return self.llm.decoder_layers()
+
+    def enable_activation_checkpointing(self):
+        self.llm.enable_activation_checkpointing()
+        self.speech.encoder.activation_checkpointing = self.train_encoder
+
+    def encode(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (S, T, F), (S,) to speech positions (S, N, H), (S,)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_encoder):
+            encoder_out, lens = self.speech(feats, feat_lens)
+        return self.adaptor(encoder_out, lens)
+
+    def inputs(self, feats, feat_lens, prompts, targets=None):
+        """Embeddings (B, L, H) of the joined rows, and the ``Joined`` that says what lies where."""
+        speech, lens = self.encode(feats, feat_lens)
+        joined = join(prompts, targets, lens.cpu(), speech.size(1))
+        text_ids = joined.text_ids.to(speech.device)
+        hidden = None
+        if self.training and self.target_masking > 0:
+            draw = torch.rand(text_ids.shape, device=text_ids.device) < self.target_masking
+            hidden = draw & joined.is_target.to(text_ids.device)
+            if self.mask_id is not None:
+                text_ids = torch.where(hidden, self.mask_id, text_ids)
+        text = self.llm.embed(text_ids)
+        if hidden is not None and self.mask_id is None:
+            text = text.masked_fill(hidden[:, None], 0.0)
+        pool = torch.cat([speech.flatten(0, 1).to(text.dtype), text, text.new_zeros(1, text.size(-1))])
+        return pool[joined.index.to(pool.device)], joined
+
+    def forward(self, feats: Tensor, feat_lens: Tensor, prompts: list[list], targets: list[Tensor]):
+        """Sum of the cross-entropies over all target tokens, their number, and the share predicted right.
+
+        Args:
+            feats, feat_lens: (S, T, F), (S,) every audio part of the batch.
+            prompts: per utterance its parts: a LongTensor of token ids, or the number of an audio part.
+            targets: per utterance the ids to be predicted, ending in the end-of-sequence token.
+        """
+        inputs, joined = self.inputs(feats, feat_lens, prompts, targets)
+        mask = None
+        if self.attention == "prefix":
+            mask = prefix_mask(joined.lens, joined.speech).to(inputs.device)
+        hidden = self.llm.hidden(inputs, mask)
+        loss, num_tokens, correct = self.llm.loss(hidden, joined.labels.to(hidden.device))
+        return loss, num_tokens, {"accuracy": correct / num_tokens}
+
+    def rows(self, feats: Tensor, feat_lens: Tensor, prompts: list[list]) -> tuple[list[Tensor], list[Tensor] | None]:
+        """Prompts as embeddings (L_b, H) and, for prefix attention, audio part numbers (L_b,): what decoding starts from."""
+        inputs, joined = self.inputs(feats, feat_lens, prompts)
+        lens = joined.lens.tolist()
+        rows = [inputs[b, :n] for b, n in enumerate(lens)]
+        spans = [joined.speech[b, :n] for b, n in enumerate(lens)] if self.attention == "prefix" else None
+        return rows, spans
+
+
+__all__ = ["IGNORE_INDEX", "SpeechLlm"]
