@@ -1,0 +1,162 @@
+"""Every dataclass that a YAML file or the command line can fill: numbers and choices, no paths."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class FbankConfig:
+    """conf/*/fbank.yaml"""
+
+    sample_rate: int = 16000
+    num_mel_bins: int = 80
+    resample: bool = True  # convert audio of another rate; if not, it is an error
+    compress: bool = True  # one byte per value; features then differ from exact ones by less than their own noise
+    speeds: list[float] = field(default_factory=lambda: [1.0])  # of the training set, e.g. [0.9, 1.0, 1.1]
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """conf/*/tokenizer.yaml: the units of CTC, shared by all languages."""
+
+    vocab_size: int = 1547
+    model_type: Literal["unigram", "bpe", "char"] = "unigram"
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    dim: int = 512
+    num_layers: int = 18
+    num_heads: int = 8
+    ffn_dim: int = 2048
+    ffn_style: Literal["macaron", "half_macaron", "single"] = "macaron"
+    conv_kernel: int = 11
+    subsampling: Literal["conv1d", "depthwise2d"] = "conv1d"
+    subsampling_channels: int = 256
+    subsampling_factor: Literal[2, 4, 8] = 8
+    positions: Literal["rotary", "relative"] = "rotary"
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class SpecAugmentConfig:
+    num_freq_masks: int = 2
+    max_freq_width: int = 27  # mel bins
+    num_time_masks: int = 2
+    max_time_width: int = 100  # frames of 10 ms
+    max_time_share: float = 0.1  # of the utterance, per mask
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    batch_frames: int = 50_000  # frames of 10 ms per micro-batch and process, padding included
+    max_batch_size: int = 0  # utterances per micro-batch; 0 is no limit
+    max_frames: int = 3000  # longer training utterances are left out and counted
+    lang_beta: float = 1.0  # languages are drawn with p ~ hours ^ beta; 1 is as they come, 0 all alike
+    num_workers: int = 0  # processes that load features; 0 loads in the training process
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    lr: float = 1e-3  # peak, reached after warmup_steps
+    final_lr: float = 1e-5  # at max_steps
+    warmup_steps: int = 5000
+    max_steps: int = 100_000
+    schedule: Literal["exponential", "linear", "cosine", "inverse_sqrt", "constant"] = "exponential"
+    beta1: float = 0.9
+    beta2: float = 0.98
+    weight_decay: float = 0.0
+    grad_clip: float = 5.0  # greatest gradient norm
+    accum: int = 1  # micro-batches per step
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What every training has, whatever the model."""
+
+    seed: int = 1
+    valid_every: int = 1000  # steps
+    valid_utts: int = 1000  # utterances of the dev set that are really decoded while training
+    keep_best: int = 5  # checkpoints that are kept and averaged
+    log_every: int = 100  # steps
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the GPU has it
+    parallel: Literal["auto", "ddp", "fsdp"] = "auto"  # auto: ddp
+    activation_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class TrainCtcConfig:
+    """conf/*/train_ctc.yaml"""
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    spec_augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True)
+class AdaptorConfig:
+    type: Literal["stack"] = "stack"
+    stack_factor: int = 1  # encoder frames per LLM position: 1, 3, 6, 12 = 80, 240, 480, 960 ms
+
+
+@dataclass(frozen=True)
+class LlmConfig:
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    finetune: bool = False  # train all weights of the LLM
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    rank: int = 8  # 0: the LLM stays as it is
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: list[str] = field(default_factory=list)  # empty: the matrices of self-attention
+
+
+@dataclass(frozen=True)
+class TrainLlmConfig:
+    """conf/*/train_llm.yaml"""
+
+    adaptor: AdaptorConfig = field(default_factory=AdaptorConfig)
+    llm: LlmConfig = field(default_factory=LlmConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    prompt: str = "{audio}{bos}"
+    speech_attention: Literal["causal", "prefix"] = "causal"  # prefix: audio positions see each other both ways
+    train_encoder: bool = True
+    encoder_lr_scale: float = 1.0  # the encoder's learning rate as a share of optim.lr
+    target_masking: float = 0.0  # share of target inputs hidden from the LLM in training
+    spec_augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    decode: "DecodeConfig" = field(default_factory=lambda: DecodeConfig())
+
+
+@dataclass(frozen=True)
+class DecodeConfig:
+    """conf/*/decode.yaml"""
+
+    batch_frames: int = 30_000  # frames of 10 ms per batch, padding included
+    repetition_penalty: float = 1.0
+    min_tokens: int = 10  # the output of a very short audio may have this many tokens
+    max_tokens_per_second: float = 10.0  # and a longer one this many per second on top
+
+
+@dataclass(frozen=True)
+class MiniLlmConfig:
+    """conf/mini/llm.yaml: the small LLM that the mini preset trains from scratch."""
+
+    dim: int = 256
+    num_layers: int = 4
+    num_heads: int = 4
+    ffn_dim: int = 688
+    vocab_size: int = 1500
+    num_sentences: int = 4000  # sentences per language that it reads
+    batch_tokens: int = 6000
+    lr: float = 2e-3
+    warmup_steps: int = 50
+    max_steps: int = 800
+    seed: int = 1

@@ -1,0 +1,206 @@
+"""A small LLaMA trained from scratch on the made-up world's text, saved as an ordinary Hugging Face folder.
+
+A real LLM can repeat, translate and repair what stands before; recognition with a frozen LLM lives on that
+(arXiv:2307.11795: "the problem collapses to a repetition task"). So this one reads more than sentences.
+"""
+
+import json
+import math
+import os
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import sentencepiece
+import torch
+import torch.nn.functional as F
+from transformers import AutoTokenizer, BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from speechllm.errors import UserError
+
+UNK_ID, BOS_ID, EOS_ID = 0, 1, 2
+TRANSLATE = "translate to english:"
+
+
+def train_tokenizer(texts: list[str], vocab_size: int, out_dir: Path):
+    """SentencePiece BPE in the two files that transformers reads as a LlamaTokenizer."""
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_prefix=str(out_dir / "tokenizer"),
+        vocab_size=vocab_size,
+        model_type="bpe",
+        character_coverage=1.0,
+        byte_fallback=True,  # no text is unreadable for a real LLM either
+        unk_id=UNK_ID,
+        bos_id=BOS_ID,
+        eos_id=EOS_ID,
+        num_threads=1,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    (out_dir / "tokenizer.vocab").unlink()
+    settings = {
+        "tokenizer_class": "LlamaTokenizer",
+        "legacy": False,
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "model_max_length": 1024,
+    }
+    (out_dir / "tokenizer_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    return AutoTokenizer.from_pretrained(out_dir)
+
+
+def corrupt(ids: list[int], vocab_size: int, rng: random.Random) -> list[int]:
+    """Ids with some tokens left out, some replaced and some said twice."""
+    out = []
+    for token in ids:
+        draw = rng.random()
+        if draw < 0.05:
+            continue
+        out.append(rng.randrange(3, vocab_size) if draw < 0.10 else token)
+        if draw > 0.95:
+            out.append(token)
+    return out
+
+
+def documents(
+    sentences: list[tuple[str, str]], encode, vocab_size: int, rng: random.Random
+) -> Iterator[tuple[list[int], int]]:
+    """Endless training documents, as ids and the position from which they are worth predicting.
+
+    Sentences as they are; repeated after themselves, in order and shuffled; repeated from a damaged copy;
+    translated where there is a translation. The layout of a repetition, ``sentence <s> sentence </s>``, is that of
+    recognition with the audio in place of the first sentence.
+
+    Args:
+        sentences: pairs of a text and its English translation ("" where there is none).
+        encode: text to token ids.
+    """
+    encoded = [(encode(text), encode(english) if english else None) for text, english in sentences]
+    instruction = encode(TRANSLATE)
+    while True:
+        rng.shuffle(encoded)
+        for ids, english in encoded:
+            kind = rng.random()
+            if kind < 0.25:
+                yield [BOS_ID, *ids, EOS_ID], 0
+            elif kind < 0.60:
+                yield [*ids, BOS_ID, *ids, EOS_ID], 0
+            elif kind < 0.70:
+                shuffled = rng.sample(ids, len(ids))
+                yield [*shuffled, BOS_ID, *shuffled, EOS_ID], len(shuffled)
+            elif kind < 0.85 or english is None:
+                source = corrupt(ids, vocab_size, rng)
+                yield [*source, BOS_ID, *ids, EOS_ID], len(source)
+            else:
+                yield [*instruction, *ids, BOS_ID, *english, EOS_ID], len(instruction)
+
+
+def batches(docs: Iterator[tuple[list[int], int]], batch_tokens: int, pool: int = 2048):
+    """Endless batches (ids (B, L), labels (B, L), -100 where nothing is predicted), similar lengths together."""
+    rng = random.Random(0)
+    while True:
+        chunk = sorted((next(docs) for _ in range(pool)), key=lambda doc: len(doc[0]))
+        groups, group = [], []
+        for doc in chunk:
+            if group and len(doc[0]) * (len(group) + 1) > batch_tokens:
+                groups.append(group)
+                group = []
+            group.append(doc)
+        groups.append(group)
+        rng.shuffle(groups)
+        for group in groups:
+            L = max(len(ids) for ids, _ in group)
+            ids = torch.full((len(group), L), EOS_ID)
+            labels = torch.full((len(group), L), -100)
+            for row, (doc, first) in enumerate(group):
+                ids[row, : len(doc)] = torch.tensor(doc)
+                labels[row, first : len(doc)] = ids[row, first : len(doc)]
+            yield ids, labels
+
+
+def new_model(architecture: str, dim: int, num_layers: int, num_heads: int, ffn_dim: int, vocab_size: int):
+    """A LLaMA or BLOOM with fresh weights."""
+    special = {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": None, "vocab_size": vocab_size}
+    if architecture == "llama":
+        return LlamaForCausalLM(
+            LlamaConfig(
+                hidden_size=dim,
+                num_hidden_layers=num_layers,
+                num_attention_heads=num_heads,
+                intermediate_size=ffn_dim,
+                max_position_embeddings=1024,
+                **special,
+            )
+        )
+    if architecture == "bloom":
+        return BloomForCausalLM(BloomConfig(hidden_size=dim, n_layer=num_layers, n_head=num_heads, **special))
+    raise UserError(f"architecture must be llama or bloom, got {architecture!r}")
+
+
+def train_llm(
+    out_dir: str | Path,
+    sentences: list[tuple[str, str]],
+    *,
+    architecture: str = "llama",
+    dim: int = 256,
+    num_layers: int = 4,
+    num_heads: int = 4,
+    ffn_dim: int = 688,
+    vocab_size: int = 2000,
+    batch_tokens: int = 4000,
+    lr: float = 2e-3,
+    warmup_steps: int = 50,
+    max_steps: int = 1000,
+    seed: int = 1,
+    log_every: int = 50,
+):
+    """Train tokenizer and model, and write them to ``out_dir`` in one move at the end.
+
+    Args:
+        sentences: texts with their English translation, "" where there is none.
+
+    Raises:
+        UserError: no sentences.
+    """
+    if not sentences:
+        raise UserError("the small LLM has no text to read; give it a grammar (langs) or a text file")
+    out_dir, building = Path(out_dir), Path(f"{out_dir}.building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    texts = sorted({t for pair in sentences for t in pair if t}) + [TRANSLATE] * 20
+    tokenizer = train_tokenizer(texts, vocab_size, building)
+
+    def encode(text):
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    torch.manual_seed(seed)
+    model = new_model(architecture, dim, num_layers, num_heads, ffn_dim, len(tokenizer))
+    print(f"small LLM: {sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens")
+    decay = [p for p in model.parameters() if p.dim() > 1]
+    rest = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [{"params": decay, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
+    stream = batches(documents(sentences, encode, len(tokenizer), random.Random(seed)), batch_tokens)
+    start = time.monotonic()
+    for step in range(1, max_steps + 1):
+        decayed = 0.5 * (1 + math.cos(math.pi * step / max_steps))
+        for group in optimizer.param_groups:
+            group["lr"] = lr * min(step / warmup_steps, 0.02 + 0.98 * decayed)
+        ids, labels = next(stream)
+        hidden = model.base_model(input_ids=ids[:, :-1]).last_hidden_state
+        wanted = labels[:, 1:]
+        loss = F.cross_entropy(model.lm_head(hidden[wanted >= 0]), wanted[wanted >= 0])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if step % log_every == 0 or step == max_steps:
+            left = (time.monotonic() - start) / step * (max_steps - step)
+            print(f"step {step}/{max_steps} loss {loss.item():.3f} left {left:.0f} s", flush=True)
+    model.save_pretrained(building)
+    shutil.rmtree(out_dir, ignore_errors=True)
+    os.replace(building, out_dir)
