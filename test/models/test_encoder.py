@@ -1,0 +1,134 @@
+"""Front ends and conformer: lengths, padding, positions."""
+
+import pytest
+import torch
+from helpers import tiny_ctc_model, tiny_speech_encoder
+from torch.nn.functional import conv1d
+
+from speechllm.models.conformer import ConformerEncoder, SelfAttention, relative_table
+from speechllm.models.subsampling import FRONT_ENDS
+
+ENCODERS = [
+    {},
+    {"subsampling": "depthwise2d"},
+    {"positions": "relative"},
+    {"ffn_style": "single"},
+    {"ffn_style": "half_macaron", "subsampling_factor": 4},
+    {"subsampling_factor": 2},
+]
+
+
+@pytest.mark.parametrize("settings", ENCODERS, ids=str)
+@pytest.mark.parametrize("num_frames", [1, 7, 15, 16, 22, 23, 24, 61])
+def test_encoder_ignores_padding(settings, num_frames):
+    encoder = tiny_speech_encoder(**settings).eval()
+    feats = torch.randn(1, num_frames, 20)
+    padded = torch.cat([feats, torch.full((1, 19, 20), 50.0)], 1)
+    batch = torch.cat([padded, torch.randn(1, num_frames + 19, 20)])
+
+    alone, alone_lens = encoder(feats, torch.tensor([num_frames]))
+    batched, batched_lens = encoder(batch, torch.tensor([num_frames, num_frames + 19]))
+
+    assert alone_lens[0] == batched_lens[0] == alone.size(1)
+    torch.testing.assert_close(batched[0, : alone.size(1)], alone[0], atol=2e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_subsample_lens_is_what_comes_out(front_end, factor):
+    subsampling = FRONT_ENDS[front_end](20, 6, factor, 4)
+    for num_frames in range(1, 70):
+        out, lens = subsampling(torch.randn(1, num_frames, 20), torch.tensor([num_frames]))
+        assert lens.item() == out.size(1) >= 1
+
+
+def test_conv1d_front_end_is_a_strided_convolution():
+    subsampling = FRONT_ENDS["conv1d"](20, 6, 4, 8)
+    feats = torch.randn(2, 41, 20)
+    x = feats.transpose(1, 2)
+    for i, layer in enumerate(subsampling.convs):
+        x = torch.relu(x) if i else x
+        weight = layer.weight.view(layer.out_features, 3, -1).transpose(1, 2)  # ours is frame-major
+        x = conv1d(x, weight, layer.bias, stride=2)
+    torch.testing.assert_close(subsampling(feats, torch.tensor([41, 41]))[0], x.transpose(1, 2), atol=1e-5, rtol=1e-4)
+
+
+def test_relative_attention_scores_depend_on_distance_as_the_definition_says():
+    torch.manual_seed(0)
+    T, dim, heads = 6, 8, 2
+    attention = SelfAttention(dim, heads, 0.0, "relative")
+    torch.nn.init.normal_(attention.position_bias)
+    table = relative_table(T, dim, "cpu")
+    q = torch.randn(1, heads, T, dim // heads)
+    scores = attention.position_scores(q, table)
+    keys = attention.pos(table).view(2 * T - 1, heads, dim // heads)
+    for h in range(heads):
+        for i in range(T):
+            for j in range(T):
+                distance = i - j  # the table starts at distance T - 1
+                want = (q[0, h, i] + attention.position_bias[h, 0]) @ keys[T - 1 - distance, h] / (dim // heads) ** 0.5
+                torch.testing.assert_close(scores[0, h, i, j], want)
+
+
+def test_rotary_encoder_sees_order():
+    encoder = tiny_speech_encoder(conv_kernel=1).eval()
+    feats = torch.randn(1, 160, 20)
+    swapped = torch.cat([feats[:, 80:], feats[:, :80]], 1)
+    a, _ = encoder(feats, torch.tensor([160]))
+    b, _ = encoder(swapped, torch.tensor([160]))
+    assert (a.mean(1) - b.mean(1)).abs().max() > 1e-3
+
+
+def test_activation_checkpointing_keeps_the_gradients():
+    feats, lens = torch.randn(2, 60, 20), torch.tensor([60, 44])
+    grads = []
+    for checkpointing in (False, True):
+        model = tiny_speech_encoder(dropout=0.0)
+        model.spec_augment = None
+        model.encoder.activation_checkpointing = checkpointing
+        model.train()(feats, lens)[0].square().sum().backward()
+        grads.append([p.grad for p in model.parameters()])
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_ctc_loss_is_the_sum_over_utterances():
+    model = tiny_ctc_model().eval()
+    feats, lens = torch.randn(2, 120, 20), torch.tensor([120, 90])
+    units, unit_lens = torch.tensor([[1, 2, 3], [4, 5, 0]]), torch.tensor([3, 2])
+    loss, weight, _ = model(feats, lens, units, unit_lens)
+    alone = [
+        model(feats[b : b + 1, : lens[b]], lens[b : b + 1], units[b : b + 1, : unit_lens[b]], unit_lens[b : b + 1])[0]
+        for b in range(2)
+    ]
+    torch.testing.assert_close(loss, sum(alone), rtol=1e-4, atol=1e-4)
+    assert weight == 5
+
+
+def test_ctc_model_learns_one_batch():
+    torch.manual_seed(1)
+    model = tiny_ctc_model(dropout=0.0).train()
+    model.speech.spec_augment = None
+    feats, lens = torch.randn(2, 120, 20), torch.tensor([120, 100])
+    units, unit_lens = torch.tensor([[1, 2, 3], [4, 5, 0]]), torch.tensor([3, 2])
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(100):
+        loss, weight, _ = model(feats, lens, units, unit_lens)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert loss / weight < 0.05
+
+
+def test_utterance_too_short_for_its_units_is_reported_not_infinite():
+    model = tiny_ctc_model().eval()
+    loss, _, stats = model(torch.randn(1, 24, 20), torch.tensor([24]), torch.tensor([[1, 2, 3, 4]]), torch.tensor([4]))
+    assert loss == 0 and stats["too_short"] == 1
+
+
+@pytest.mark.parametrize(
+    "settings", [{"positions": "absolute"}, {"ffn_style": "none"}, {"subsampling": "mlp"}, {"num_heads": 3}], ids=str
+)
+def test_unknown_choice_is_named(settings):
+    with pytest.raises(ValueError, match=str(next(iter(settings.values())))):
+        ConformerEncoder(20, dim=16, num_layers=1, **settings)

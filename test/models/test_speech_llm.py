@@ -1,0 +1,153 @@
+"""The joined model: padding, label positions, adapters, masks, families."""
+
+import pytest
+import torch
+from helpers import BOS_ID, VOCAB, llm_batch, one_of, tiny_bloom, tiny_llama, tiny_speech_llm
+from torch.nn.functional import cross_entropy
+
+from speechllm.errors import UserError
+from speechllm.models.adaptors.stack import StackAdaptor
+from speechllm.models.llm import prefix_mask
+
+FAMILIES = {"llama": tiny_llama, "bloom": tiny_bloom}
+
+
+@pytest.mark.parametrize("num_frames", [1, 4, 7, 8, 23])
+def test_stack_adaptor_ignores_padding(num_frames):
+    torch.manual_seed(0)
+    adaptor = StackAdaptor(encoder_dim=6, llm_dim=8, stack_factor=4).eval()
+    frames = torch.randn(1, num_frames, 6)
+    padded = torch.cat([frames, torch.full((1, 5, 6), 99.0)], dim=1)
+
+    alone, alone_lens = adaptor(frames, torch.tensor([num_frames]))
+    batched, batched_lens = adaptor(padded, torch.tensor([num_frames]))
+
+    assert alone_lens == batched_lens == alone.size(1) == -(-num_frames // 4)
+    torch.testing.assert_close(batched[:, : alone.size(1)], alone)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("attention", ["causal", "prefix"])
+def test_batched_loss_is_the_sum_of_the_single_ones(family, attention):
+    if (family, attention) == ("bloom", "prefix"):
+        pytest.skip("BLOOM takes no 4-D mask; the refusal has a test of its own")
+    model = tiny_speech_llm(FAMILIES[family](), attention=attention)
+    batch = llm_batch()
+    loss, weight, _ = model(**batch)
+    alone = [model(**one_of(batch, b)) for b in range(3)]
+    torch.testing.assert_close(loss, sum(one[0] for one in alone), rtol=1e-4, atol=1e-4)
+    assert weight == sum(one[1] for one in alone) == 4 + 2 + 6 + 3
+
+
+def test_bloom_refuses_prefix_attention():
+    with pytest.raises(UserError, match="bloom"):
+        tiny_speech_llm(tiny_bloom(), attention="prefix")
+
+
+def test_loss_equals_full_logits_with_shifted_labels():
+    model = tiny_speech_llm()
+    batch = one_of(llm_batch(), 0)
+    speech, lens = model.encode(batch["feats"], batch["feat_lens"])
+    target = batch["targets"][0]
+    text = model.llm.embed(torch.cat([torch.tensor([BOS_ID]), target]))
+    logits = model.llm.model(inputs_embeds=torch.cat([speech[0, : lens[0]], text])[None]).logits[0]
+    want = cross_entropy(logits[-len(target) - 1 : -1], target, reduction="sum")
+    torch.testing.assert_close(model(**batch)[0], want, rtol=1e-5, atol=1e-5)
+
+
+def test_prefix_mask_by_hand():
+    mask = prefix_mask(torch.tensor([4, 3]), torch.tensor([[0, 1, 1, 0], [1, 1, 0, 0]]))[:, 0].int()
+    assert mask[0].tolist() == [[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
+    assert mask[1].tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
+
+
+def test_lora_at_start_changes_nothing_and_alone_is_trainable():
+    plain, adapted = tiny_llama(), tiny_llama()
+    adapted.add_lora(4, 8.0, 0.0)
+    x = torch.randn(2, 5, 32)
+    torch.testing.assert_close(adapted.hidden(x), plain.hidden(x))
+    trainable = [name for name, p in adapted.named_parameters() if p.requires_grad]
+    assert len(trainable) == 2 * 4 * 2 and all("lora_" in name for name in trainable)
+
+
+def test_lora_is_the_scaled_product_of_its_matrices():
+    llm = tiny_llama()
+    llm.add_lora(4, 8.0, 0.0)
+    layer = llm.model.model.layers[0].self_attn.q_proj
+    torch.nn.init.normal_(layer.lora_B["default"].weight)
+    merged = layer.base_layer.weight + 8.0 / 4 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    x = torch.randn(3, 32)
+    torch.testing.assert_close(layer(x), x @ merged.T, rtol=1e-4, atol=1e-5)
+
+
+def test_bloom_lora_adapts_the_fused_attention():
+    llm = tiny_bloom()
+    llm.add_lora(2, 4.0, 0.0)
+    trainable = {name.split(".lora_")[0].rsplit(".", 1)[1] for name, p in llm.named_parameters() if p.requires_grad}
+    assert trainable == {"query_key_value", "dense"}
+
+
+def test_unknown_lora_target_is_named():
+    with pytest.raises(UserError, match="no module 'w_q'"):
+        tiny_llama().add_lora(4, 8.0, 0.0, ("w_q",))
+
+
+def test_frozen_parts_stay_in_eval_mode():
+    model = tiny_speech_llm(train_encoder=False)
+    model.llm.add_lora(4, 8.0, 0.1)
+    model.train()
+    training = {name for name, module in model.named_modules() if module.training}
+    assert not any(name.startswith("speech.") for name in training)
+    in_llm = {n for n in training if n.startswith("llm.model")}
+    assert in_llm and all("lora_dropout" in name for name in in_llm)
+
+
+def test_frozen_encoder_gets_no_gradient():
+    model = tiny_speech_llm(train_encoder=False).train()
+    model(**llm_batch())[0].backward()
+    assert all(p.grad is None for p in model.speech.parameters())
+    assert all(p.grad is not None for p in model.adaptor.parameters())
+
+
+def test_target_masking_hides_its_share_of_inputs_and_no_prompt():
+    model = tiny_speech_llm(target_masking=0.5, mask_id=0).train()
+    seen = []
+    embed = model.llm.embed
+    model.llm.embed = lambda token_ids: seen.append(token_ids) or embed(token_ids)
+    torch.manual_seed(0)
+    batch = llm_batch(target_lens=(300, 2, 300))
+    model(**batch)
+    (text_ids,) = seen
+    hidden = text_ids == 0
+    assert 0.42 < hidden.float().mean() < 0.58
+    assert (text_ids == BOS_ID).sum() == 3
+    loss, weight, _ = model.eval()(**batch)
+    assert weight == 605 and not (seen[1] == 0).any()
+
+
+def test_speech_llm_learns_one_batch():
+    model = tiny_speech_llm()
+    model.llm.add_lora(8, 16.0, 0.0)
+    model.speech.spec_augment = None
+    model.train()
+    batch = llm_batch()
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-2)
+    for _ in range(150):
+        loss, weight, _ = model(**batch)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert loss / weight < 0.1
+
+
+def test_label_only_logits_have_the_loss_and_gradients_of_full_ones():
+    llm = tiny_llama(vocab_size=VOCAB)
+    hidden = torch.randn(2, 6, 32, requires_grad=True)
+    labels = torch.tensor([[-100, -100, 3, 4, 2, -100], [-100, 5, 2, -100, -100, -100]])
+    loss, count, _ = llm.loss(hidden, labels)
+    (grad,) = torch.autograd.grad(loss, hidden)
+    full = cross_entropy(llm.logits(hidden).flatten(0, 1), labels.flatten(), reduction="sum")
+    (full_grad,) = torch.autograd.grad(full, hidden)
+    assert count == 5
+    torch.testing.assert_close(loss, full)
+    torch.testing.assert_close(grad, full_grad)
