@@ -137,7 +137,8 @@ def test_speech_llm_learns_one_batch():
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    assert loss / weight < 0.1
+    loss, weight, _ = model.eval()(**batch)
+    assert loss / weight < 0.25  # it starts above 3; the frozen head leaves a little
 
 
 def test_label_only_logits_have_the_loss_and_gradients_of_full_ones():
