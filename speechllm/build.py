@@ -1,15 +1,25 @@
 """The only bridge from config to objects."""
 
 import dataclasses
+from pathlib import Path
 
 import torch
+import yaml
+from safetensors.torch import load_file
 
-from speechllm.config import EncoderConfig, LoraConfig, SpecAugmentConfig, TrainCtcConfig, TrainLlmConfig
+from speechllm.config import (
+    EncoderConfig,
+    LoraConfig,
+    SpecAugmentConfig,
+    TrainCtcConfig,
+    TrainLlmConfig,
+)
+from speechllm.errors import UserError
 from speechllm.models.adaptors.stack import StackAdaptor
 from speechllm.models.cmvn import GlobalCmvn
 from speechllm.models.conformer import ConformerEncoder
 from speechllm.models.ctc import CtcModel, SpeechEncoder
-from speechllm.models.llm import Llm
+from speechllm.models.llm import Llm, load_llm
 from speechllm.models.spec_augment import SpecAugment
 from speechllm.models.speech_llm import SpeechLlm
 
@@ -44,7 +54,13 @@ def adapt_llm(llm: Llm, lora: LoraConfig, finetune: bool):
         llm.add_lora(lora.rank, lora.alpha, lora.dropout, tuple(lora.targets))
 
 
-def build_speech_llm(config: TrainLlmConfig, speech: SpeechEncoder, llm: Llm, mask_id: int | None = None) -> SpeechLlm:
+def build_speech_llm(
+    config: TrainLlmConfig,
+    speech: SpeechEncoder,
+    llm: Llm,
+    mask_id: int | None = None,
+    ctc_head: torch.nn.Linear | None = None,
+) -> SpeechLlm:
     """The model of stage 5 from an encoder and an LLM."""
     adapt_llm(llm, config.lora, config.llm.finetune)
     return SpeechLlm(
@@ -55,4 +71,71 @@ def build_speech_llm(config: TrainLlmConfig, speech: SpeechEncoder, llm: Llm, ma
         target_masking=config.target_masking,
         mask_id=mask_id,
         attention=config.speech_attention,
+        ctc_head=ctc_head,
     )
+
+
+def checkpoint_path(folder: str | Path) -> Path:
+    """The checkpoint in an experiment folder (its averaged best), or the folder itself if it is one.
+
+    Raises:
+        UserError: neither holds a model.
+    """
+    folder = Path(folder)
+    for path in (folder / "best", folder):
+        if (path / "model.safetensors").is_file():
+            return path
+    raise UserError(f"{folder}: no trained model here (no best/model.safetensors); has its training stage finished?")
+
+
+def read_checkpoint_config(path: Path) -> dict:
+    return yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+
+
+def restore(model: torch.nn.Module, path: Path, expected_missing: str = "\0"):
+    """Fill a model from a checkpoint; only weights whose name starts with ``expected_missing`` may be absent.
+
+    Raises:
+        UserError: the weights do not fit the model.
+    """
+    result = model.load_state_dict(load_file(path / "model.safetensors"), strict=False)
+    missing = [key for key in result.missing_keys if not key.startswith(expected_missing)]
+    if missing or result.unexpected_keys:
+        first = (missing + result.unexpected_keys)[0]
+        raise UserError(f"{path}: its weights do not fit its config (first: {first}); was it made by another version?")
+
+
+def nested(config_class, values: dict):
+    """A frozen dataclass from nested dictionaries, as saved in a checkpoint."""
+    kwargs = {}
+    for field in dataclasses.fields(config_class):
+        if field.name in values:
+            default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+            value = values[field.name]
+            kwargs[field.name] = nested(type(default), value) if dataclasses.is_dataclass(default) else value
+    return config_class(**kwargs)
+
+
+def load_ctc_model(folder: str | Path) -> tuple[CtcModel, Path]:
+    """The CTC model of an experiment folder, in eval mode, and its checkpoint's path (units.model lies there)."""
+    path = checkpoint_path(folder)
+    saved = read_checkpoint_config(path)
+    if saved["model"] != "ctc":
+        raise UserError(f"{folder}: holds a {saved['model']} model, not a CTC model")
+    model = build_ctc_model(nested(TrainCtcConfig, saved["config"]), saved["num_units"], saved["num_mel_bins"])
+    restore(model, path)
+    return model.eval(), path
+
+
+def load_speech_llm(folder: str | Path) -> tuple[SpeechLlm, dict, Path]:
+    """The speech LLM of an experiment folder, in eval mode; what its checkpoint's config says; the checkpoint's path."""
+    path = checkpoint_path(folder)
+    saved = read_checkpoint_config(path)
+    if saved["model"] != "speech_llm":
+        raise UserError(f"{folder}: holds a {saved['model']} model, not a speech LLM")
+    config = nested(TrainLlmConfig, saved["config"])
+    speech = build_speech_encoder(nested(EncoderConfig, saved["encoder"]), config.spec_augment, saved["num_mel_bins"])
+    llm = load_llm(saved["llm"], config.llm.dtype, config.llm.attention)
+    model = build_speech_llm(config, speech, llm, ctc_head=torch.nn.Linear(speech.output_dim, saved["num_units"]))
+    restore(model, path, expected_missing="llm.")
+    return model.eval(), saved, path

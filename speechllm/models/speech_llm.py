@@ -20,6 +20,7 @@ class SpeechLlm(nn.Module):
             stays complete (arXiv:2307.11795).
         mask_id: token whose embedding stands in for a hidden one; None hides with zeros.
         attention: "causal", or "prefix": every position of an audio part sees all of that part.
+        ctc_head: the pretrained encoder's CTC layer, kept beside it.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class SpeechLlm(nn.Module):
         target_masking: float = 0.0,
         mask_id: int | None = None,
         attention: str = "causal",
+        ctc_head: nn.Linear | None = None,
     ):
         super().__init__()
         if attention == "prefix" and not llm.takes_4d_mask:
@@ -39,6 +41,7 @@ class SpeechLlm(nn.Module):
             )
         self.speech = speech.requires_grad_(train_encoder)
         self.adaptor, self.llm = adaptor, llm
+        self.ctc_head = ctc_head.requires_grad_(False) if ctc_head is not None else None
         self.train_encoder, self.attention = train_encoder, attention
         self.target_masking, self.mask_id = target_masking, mask_id
 
@@ -47,6 +50,11 @@ class SpeechLlm(nn.Module):
         if not self.train_encoder:
             self.speech.eval()
         return self
+
+    def checkpoint_state_dict(self) -> dict[str, Tensor]:
+        """All weights but the LLM's frozen ones, which are named in the checkpoint and not copied."""
+        trainable = {name for name, p in self.named_parameters() if p.requires_grad}
+        return {k: v for k, v in self.state_dict().items() if not k.startswith("llm.") or k in trainable}
 
     def fsdp_layers(self) -> list[nn.Module]:
         return self.llm.decoder_layers()

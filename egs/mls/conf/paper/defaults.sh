@@ -1,0 +1,3 @@
+# What the paper preset assumes where the command line is silent.
+ngpu=${ngpu:-8}
+llm=${llm:-huggyllama/llama-7b}

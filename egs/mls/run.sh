@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Multilingual LibriSpeech: teach an LLM to transcribe eight languages (arXiv:2307.11795).
+#
+# usage: ./run.sh [options]
+#   --preset mini|paper         sizes: a CPU in minutes with made-up speech, or the paper on GPUs (mini)
+#   --corpora DIR               folder that holds mls_<language> or mls_<language>_opus (see db.sh; mini makes one)
+#   --langs "en de ..."         languages to train on and to test (all eight)
+#   --subset full|10h|1h|10min  limited supervision: the training set of every language (full)
+#   --llm NAME                  Hugging Face name or folder of the LLM (mini trains a small one)
+#   --init_encoder DIR          start the encoder from that of another run, e.g. exp/mini/ctc
+#   --tag NAME                  everything a run makes lies under data/NAME and exp/NAME (the preset)
+#   --stage N, --stop_stage N   first and last stage (0, 9); finished and unchanged stages are skipped
+#   --force true                run finished stages in this range again
+#   --ngpu N                    GPUs for training (0 in mini, 8 in paper)
+#   --nproc N                   training processes on the CPU where there is no GPU (1)
+#   --nj N                      parallel jobs for data, features and decoding (2)
+#   --corpus_opts "..."         of the made-up corpus, e.g. "--train_hours 9"
+#   --mini_llm_opts "..."       overrides of conf/mini/llm.yaml, e.g. "--max_steps 2000"
+#   --ctc_opts "..."            overrides of train_ctc.yaml, e.g. "--optim.lr 1e-3"
+#   --llm_opts "..."            overrides of train_llm.yaml, e.g. "--lora.rank 16"
+#   --decode_opts "..."         overrides of decode.yaml
+#
+# stages: 0 get the corpus, 1 prepare data, 2 extract fbank, 3 train tokenizer (mini: and the small LLM),
+#   4 pretrain the CTC encoder, 5 train the LLM integration, 6 decode, 7 score, 8 analyse, 9 pack
+
+set -euo pipefail
+cd "$(dirname "$0")"
+. ../../utils/path.sh
+. ./cmd.sh
+. ./db.sh
+
+preset=mini corpora="" langs="en de nl fr es it pt pl" subset=full llm="" init_encoder="" tag=""
+stage=0 stop_stage=9 force=false ngpu="" nproc=1 nj=2
+corpus_opts="" mini_llm_opts="" ctc_opts="" llm_opts="" decode_opts=""
+. parse_options.sh
+[ -d "conf/${preset}" ] || die "--preset should be one of $(ls conf | xargs), got '${preset}'"
+. "conf/${preset}/defaults.sh"
+data=data/${tag:=${preset}} exp=exp/${tag}
+corpora=${corpora:-${MLS}}
+. stage.sh
+
+if run_stage 0 "get the corpus" -- "${corpora}" "${langs}" "${corpus_opts}" "${preset}"; then
+    if [ -z "${corpora}" ] && [ "${preset}" = mini ]; then # shellcheck disable=SC2086
+        ${train_cmd} "${exp}/log/corpus.log" python -m speechllm.bin.make_mini_corpus --layout mls \
+            --langs "${langs}" --nj "${nj}" ${corpus_opts} --out "${data}/corpus"
+    fi
+    finish_stage
+fi
+if [ -z "${corpora}" ] && [ "${preset}" = mini ]; then corpora=${data}/corpus; fi
+
+if run_stage 1 "prepare data" -- "${corpora}" "${langs}" "${subset}" "${corpus_opts}"; then
+    for set in train dev test; do
+        python local/prepare_data.py --corpora "${corpora}" --langs "${langs}" --set "${set}" --subset "${subset}" "${data}/${set}"
+        python -m speechllm.bin.validate_data_dir "${data}/${set}"
+    done
+    finish_stage
+fi
+
+if run_stage 2 "extract fbank" "${data}"/{train,dev,test}/{wav.scp,text} "conf/${preset}/fbank.yaml"; then
+    for set in train dev test; do
+        ${train_cmd} JOB=1:"${nj}" "${exp}/log/fbank_${set}.JOB.log" python -m speechllm.bin.extract_fbank \
+            --config "conf/${preset}/fbank.yaml" --data_dir "${data}/${set}" --num_parts "${nj}" --part JOB
+        python -m speechllm.bin.merge_feats --data_dir "${data}/${set}" --num_parts "${nj}"
+        python -m speechllm.bin.compile_manifest "${data}/${set}"
+    done
+    python -m speechllm.bin.compute_cmvn "${data}/train"
+    finish_stage
+fi
