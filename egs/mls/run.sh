@@ -66,3 +66,56 @@ if run_stage 2 "extract fbank" "${data}"/{train,dev,test}/{wav.scp,text} "conf/$
     python -m speechllm.bin.compute_cmvn "${data}/train"
     finish_stage
 fi
+
+base_llm=${llm:-${exp}/base_llm}
+if run_stage 3 "train tokenizer" "${data}/train/text" "conf/${preset}/tokenizer.yaml" -- "${llm}" "${mini_llm_opts}"; then
+    python -m speechllm.bin.train_tokenizer --config "conf/${preset}/tokenizer.yaml" --text "${data}/train/text" --out "${exp}/units.model"
+    if [ -z "${llm}" ]; then # shellcheck disable=SC2086
+        ${train_cmd} "${exp}/log/base_llm.log" python -m speechllm.bin.make_mini_llm --config "conf/${preset}/llm.yaml" \
+            --langs "${langs}" --text "${data}/train/text" --out "${base_llm}" ${mini_llm_opts}
+    fi
+    finish_stage
+fi
+
+if run_stage 4 "pretrain the CTC encoder" "${data}"/{train,dev}/{text,feats.scp} "${exp}/units.model" \
+    "conf/${preset}/train_ctc.yaml" ${init_encoder:+"${init_encoder}"} -- "${ctc_opts}"; then # shellcheck disable=SC2086
+    ${cuda_cmd} --gpu "${ngpu}" "${exp}/ctc/train.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_ctc \
+        --config "conf/${preset}/train_ctc.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \
+        --units "${exp}/units.model" --init_encoder "${init_encoder}" --exp_dir "${exp}/ctc" --overwrite "${overwrite}" ${ctc_opts}
+    finish_stage
+fi
+
+if run_stage 5 "train the LLM integration" "${exp}/ctc/best" "conf/${preset}/train_llm.yaml" -- "${base_llm}" "${llm_opts}"; then
+    # shellcheck disable=SC2086
+    ${cuda_cmd} --gpu "${ngpu}" "${exp}/llm/train.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_llm \
+        --config "conf/${preset}/train_llm.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \
+        --llm "${base_llm}" --encoder "${exp}/ctc" --exp_dir "${exp}/llm" --overwrite "${overwrite}" ${llm_opts}
+    finish_stage
+fi
+
+if run_stage 6 "decode" "${exp}"/{ctc,llm}/best "conf/${preset}/decode.yaml" "${data}"/{dev,test}/text -- "${decode_opts}"; then
+    for system in ctc llm; do # shellcheck disable=SC2086
+        ${decode_cmd} "${exp}/log/decode_${system}.log" python -m speechllm.bin.decode --config "conf/${preset}/decode.yaml" \
+            --model "${exp}/${system}" --out "${exp}/decode/${system}" ${decode_opts} "${data}/dev" "${data}/test"
+    done
+    finish_stage
+fi
+
+if run_stage 7 "score" "${exp}"/decode/{ctc,llm}/{dev,test}/text; then
+    for set in dev test; do
+        python -m speechllm.bin.score --ref "${data}/${set}" --hyp "ctc=${exp}/decode/ctc/${set}" "llm=${exp}/decode/llm/${set}" \
+            --set "${set}" --out "${exp}" --langs "${langs}"
+    done
+    finish_stage
+fi
+
+if run_stage 8 "analyse" "${exp}/llm/best" "${data}/test/text"; then
+    python -m speechllm.bin.analyse --model "${exp}/llm" --out "${exp}/analysis" "${data}/test"
+    finish_stage
+fi
+
+if run_stage 9 "pack" "${exp}/llm/best" "${exp}/results.json"; then
+    python -m speechllm.bin.pack --model "${exp}/llm" --out "${exp}/pack.tar.gz" "${exp}/RESULTS.md" "${exp}/results.json"
+    finish_stage
+fi
+[ ! -f "${exp}/RESULTS.md" ] || cat "${exp}/RESULTS.md"

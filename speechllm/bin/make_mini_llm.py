@@ -1,0 +1,36 @@
+"""Train the mini preset's LLM from scratch: python -m speechllm.bin.make_mini_llm --langs "en de" --out exp/mini/base_llm"""
+
+from speechllm.bin import cli
+from speechllm.config import MiniLlmConfig
+
+
+def get_parser():
+    parser = cli.config_parser(__doc__, MiniLlmConfig)
+    parser.add_argument("--langs", default="", help="languages whose made-up sentences it reads")
+    parser.add_argument("--text", default="", help="Kaldi text file of training transcripts that it reads as well")
+    parser.add_argument("--out", required=True, help="Hugging Face folder to write")
+    return parser
+
+
+def main(argv=None):
+    config, args = cli.parse(get_parser(), MiniLlmConfig, argv)
+    import dataclasses
+
+    from speechllm.data.data_dir import read_table
+    from speechllm.mini.grammar import LANGS, sentences
+    from speechllm.mini.llm import train_llm
+
+    pairs = []
+    for lang in args.langs.split():
+        if lang in LANGS:  # other languages are known from the transcripts alone
+            made = sentences(lang, config.num_sentences, seed=config.seed, split="train")
+            pairs += [(s.text, s.english if lang != "en" else "") for s in made]
+    if args.text:
+        pairs += [(text, "") for text in read_table(args.text).values()]
+    settings = dataclasses.asdict(config)
+    settings.pop("num_sentences")
+    train_llm(args.out, pairs, **settings)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,42 @@
+"""Pack a trained model with its results into one archive: python -m speechllm.bin.pack --model exp/mini/llm --out exp/mini/pack.tar.gz FILE..."""
+
+import argparse
+
+from speechllm.bin import cli
+
+
+def get_parser():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", nargs="*", help="files and folders to go along: results, a base LLM made here")
+    parser.add_argument("--model", required=True, help="experiment folder; its averaged best checkpoint is packed")
+    parser.add_argument("--out", required=True, help="archive to write; OUT.sha256 is written beside it")
+    return parser
+
+
+def main(argv=None):
+    args = get_parser().parse_args(argv)
+    import hashlib
+    import os
+    import tarfile
+    from pathlib import Path
+
+    from speechllm.build import checkpoint_path
+    from speechllm.errors import UserError
+
+    out, building = Path(args.out), Path(f"{args.out}.building")
+    for name in args.files:
+        if not Path(name).exists():
+            raise UserError(f"{name}: no such file to pack")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(building, "w:gz") as archive:
+        archive.add(checkpoint_path(args.model), arcname="model")
+        for name in args.files:
+            archive.add(name, arcname=Path(name).name)
+    digest = hashlib.sha256(building.read_bytes()).hexdigest()
+    os.replace(building, out)
+    Path(f"{out}.sha256").write_text(f"{digest}  {out.name}\n", encoding="ascii")
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, sha256 {digest}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
