@@ -1,0 +1,22 @@
+"""Perplexity, one definition for all: exp of the mean negative log-likelihood of a token."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+
+def perplexity(token_nlls: Iterable[Sequence[float]]) -> float:
+    """Perplexity of a corpus.
+
+    Args:
+        token_nlls: per utterance an array of -log p (natural logarithm) of each of its tokens.
+            Every token weighs the same, whatever the length of its utterance.
+
+    Raises:
+        ValueError: there is no token.
+    """
+    nlls = [np.asarray(nll, dtype=np.float64).ravel() for nll in token_nlls]
+    num_tokens = sum(len(nll) for nll in nlls)
+    if num_tokens == 0:
+        raise ValueError("perplexity of no token")
+    return float(np.exp(sum(nll.sum() for nll in nlls) / num_tokens))
