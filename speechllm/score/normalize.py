@@ -63,8 +63,9 @@ def lower(text: str, lang: str = "") -> str:
     >>> lower("STRASSE und Straße"), lower("IĞDIR", "tr")
     ('strasse und straße', 'ığdır')
     """
+    text = text.replace("\u0130", "i")  # elsewhere only in names; lower() would leave a loose dot
     if lang in DOTTED_I_LANGS:
-        text = text.replace("\u0130", "i").replace("I", "\u0131")
+        text = text.replace("I", "\u0131")
     return text.lower()
 
 
@@ -92,6 +93,9 @@ def normalize(text: str, lang: str = "") -> str:
     "l'homme 1er étage gauche"
     """
     text = lower(unicodedata.normalize("NFKC", text.translate(_SAME_MARK)), lang)
+    text = unicodedata.normalize(
+        "NFKC", text
+    )  # a few lower-case letters compose where upper did not
     if lang in POINTED_LANGS:
         text = strip_points(text)
     return strip_punctuation(text)

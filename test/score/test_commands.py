@@ -1,0 +1,227 @@
+"""speechllm.bin.score and speechllm.bin.compare on a small made-up test set."""
+
+import json
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from speechllm.bin import compare, score
+from speechllm.errors import UserError
+
+WORDS = {
+    "en": "the old captain sells seven red apples near the harbour it's".split(),
+    "de": "der alte Kapitän verkauft sieben rote Äpfel am Hafen größer".split(),
+    "zh": "老 船 长 在 港 口 卖 七 个 红 苹 果".split(),
+}
+
+
+@pytest.fixture
+def exp(tmp_path):
+    """ref/ has 20 utterances of 4 speakers in each language; good/ and bad/ make errors."""
+    rng = random.Random(0)
+    lines = {name: [] for name in ("text", "utt2lang", "utt2spk", "good", "bad", "status")}
+    for lang, words in WORDS.items():
+        gap = "" if lang == "zh" else " "
+        for i in range(20):
+            spk_id = f"{lang}_{i % 4:06d}"
+            utt_id = f"{spk_id}_{i:04d}"
+            ref = rng.choices(words, k=6)
+            good = [words[0] if rng.random() < 0.1 else word for word in ref]
+            bad = [words[0] if rng.random() < 0.4 else word for word in ref]
+            if i == 7:
+                bad = []
+            if i == 8:
+                bad += bad[-1:] * 9
+            lines["text"].append(f"{utt_id} {gap.join(ref)}")
+            lines["utt2lang"].append(f"{utt_id} {lang}")
+            lines["utt2spk"].append(f"{utt_id} {spk_id}")
+            lines["good"].append(f"{utt_id} {gap.join(good).lower()}")
+            lines["bad"].append(f"{utt_id} {gap.join(bad).upper()}.".replace(" .", ""))
+            lines["status"].append(f"{utt_id} {'max_length' if i == 8 else 'ok'}")
+    for path, name in (
+        ("ref/text", "text"),
+        ("ref/utt2lang", "utt2lang"),
+        ("ref/utt2spk", "utt2spk"),
+        ("good/text", "good"),
+        ("bad/text", "bad"),
+        ("bad/utt2status", "status"),
+    ):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("\n".join(lines[name]) + "\n")
+    return tmp_path
+
+
+def run_score(exp, *extra, set_name="test", hyp=("ctc=bad", "llm=good")):
+    hyps = [item.replace("=", f"={exp}/") for item in hyp]
+    args = ["--ref", f"{exp}/ref", "--hyp", *hyps, "--set", set_name, "--out", f"{exp}/out", *extra]
+    score.main([*args, "--num_samples", "200"])
+    return json.loads((exp / "out" / "results.json").read_text())
+
+
+def value(rows, **wanted):
+    (row,) = [r for r in rows if wanted.items() <= r.items()]
+    return row["value"]
+
+
+def test_rows_per_language_and_their_plain_mean(exp):
+    rows = run_score(exp, "--langs", "zh en de")
+    for system in ("ctc", "llm"):
+        for metric in ("wer", "cer"):
+            for normalised in (True, False):
+                cells = {
+                    "system": system,
+                    "metric": metric,
+                    "normalised": normalised,
+                    "set": "test",
+                }
+                langs = [value(rows, lang=lang, **cells) for lang in ("zh", "en", "de")]
+                assert value(rows, lang="avg", **cells) == pytest.approx(np.mean(langs), abs=1e-4)
+    ctc, llm = (
+        value(rows, system=s, lang="avg", metric="wer", normalised=True) for s in ("ctc", "llm")
+    )
+    assert llm < ctc
+    change = value(rows, system="llm", lang="avg", metric="wer_vs_ctc", normalised=True)
+    assert change == pytest.approx(100 * (llm - ctc) / ctc, abs=1e-3)
+    # a Chinese character is a word, so that there WER and CER are one
+    zh = {"system": "llm", "lang": "zh", "normalised": True}
+    assert value(rows, metric="wer", **zh) == value(rows, metric="cer", **zh) < 30
+    for row in rows:
+        assert row["low"] is None or row["low"] <= row["value"] <= row["high"]
+        assert row["num_utts"] == (60 if row["lang"] in ("avg", "all") else 20)
+
+
+def test_degenerate_hypotheses_are_counted(exp):
+    rows = run_score(exp)
+    for kind, count in (("empty", 3), ("looping", 3), ("truncated", 3)):
+        assert value(rows, system="ctc", metric=kind) == count
+    assert value(rows, system="llm", metric="looping") == 0
+    assert not [r for r in rows if r["system"] == "llm" and r["metric"] == "truncated"]
+
+
+def test_normalisation_removes_case_and_full_stops(exp):
+    rows = run_score(exp, hyp=["bad=bad"])
+    raw, normalised = (
+        value(rows, system="bad", lang="en", metric="wer", normalised=form)
+        for form in (False, True)
+    )
+    assert raw > 100 > normalised  # it shouts
+
+
+def test_calls_for_several_sets_add_up(exp, capsys):
+    run_score(exp, set_name="dev")
+    rows = run_score(exp, set_name="test")
+    again = run_score(exp, set_name="test", hyp=["llm=good"])
+    assert {r["set"] for r in rows} == {"dev", "test"}
+    assert [r for r in again if r["set"] == "dev"] == [r for r in rows if r["set"] == "dev"]
+    text = (exp / "out" / "RESULTS.md").read_text()
+    assert text.index("## dev: WER (%)") < text.index("## test: WER (%)")
+    assert "## dev" not in capsys.readouterr().out.split("wrote")[-2]
+
+
+def test_report_lies_in_the_hypothesis_folder(exp):
+    run_score(exp)
+    report = (exp / "bad" / "wer.txt").read_text()
+    assert "| all " in report
+    assert "looping: 3 de_000000_0008 en_000000_0008 zh_000000_0008" in report
+    worst = report[report.index("with most errors") :]
+    assert worst.count("ref: ") >= 20 and "de_000000_0008: sub " in worst
+    assert "most frequent substitutions" in report and " -> the\n" in report
+    assert (exp / "bad" / "cer.txt").exists()
+
+
+def test_commands_are_kept_with_the_rows(exp):
+    (exp / "commands").write_text("# how\n./run.sh --stage 1\n\n./run.sh --stage 7\n")
+    rows = run_score(exp, "--commands", f"{exp}/commands")
+    assert {r["command"] for r in rows} == {"./run.sh --stage 1 && ./run.sh --stage 7"}
+    text = (exp / "out" / "RESULTS.md").read_text()
+    assert text.endswith("## Commands\n\n    ./run.sh --stage 1\n    ./run.sh --stage 7\n")
+
+
+def test_bleu_rows_carry_their_signature(exp):
+    rows = run_score(exp, "--metrics", "bleu,chrf", "--baseline", "ctc")
+    bleu = [r for r in rows if r["metric"] == "bleu"]
+    assert len(bleu) == 2 * 4 and all("tok:13a" in r["signature"] for r in bleu)
+    ctc, llm = (value(rows, system=s, lang="avg", metric="bleu") for s in ("ctc", "llm"))
+    change = value(rows, system="llm", lang="avg", metric="bleu_vs_ctc")
+    assert change == pytest.approx(llm - ctc, abs=1e-3)
+    assert "tok:13a" in (exp / "out" / "RESULTS.md").read_text()
+
+
+def test_results_do_not_change_from_run_to_run(exp):
+    assert run_score(exp) == run_score(exp)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--metrics", "wer,mer"], "metric 'mer' is none of"),
+        (["--metrics", ""], "--metrics should name one"),
+        (["--baseline", "aed"], "--baseline aed: is none of --hyp"),
+        (["--langs", "en fr"], "no utterance of language 'fr', only de en zh"),
+        (["--commands", "nowhere"], "nowhere: no such file"),
+        (["--hyp", "good"], "--hyp good: should be SYSTEM=DIR"),
+        (["--hyp", "a=x", "a=y"], "system a a second time"),
+        (["--hyp", "a=nowhere"], "nowhere/text: no such file"),
+    ],
+)
+def test_wrong_options_stop_before_anything_is_written(exp, extra, message):
+    with pytest.raises(UserError, match=message):
+        run_score(exp, *extra)
+    assert not (exp / "out").exists() and not (exp / "bad" / "wer.txt").exists()
+
+
+def run_compare(exp, capsys, a, b, *extra):
+    args = ["--ref", f"{exp}/ref", "--hyp_a", f"{exp}/{a}", "--hyp_b", f"{exp}/{b}"]
+    compare.main([*args, "--num_samples", "500", *extra])
+    lines = capsys.readouterr().out.splitlines()
+    table = [
+        [c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith("|")
+    ]
+    return {cells[0]: cells[1:] for cells in table}
+
+
+def test_compare_finds_a_clear_difference_by_every_test(exp, capsys):
+    table = run_compare(exp, capsys, "bad", "good", "--langs", "en de zh")
+    assert list(table) == ["lang", "----", "en", "de", "zh", "avg"]
+    *_, p_utt, _, p_spk, _, z, p_segment = table["avg"]
+    assert max(float(p) for p in (p_utt, p_spk, p_segment)) < 0.01
+    assert float(z) < -3
+    assert table["avg"][:2] == ["60", "12"]
+
+
+def test_compare_finds_no_difference_of_a_system_with_itself(exp, capsys):
+    table = run_compare(exp, capsys, "good", "good")
+    assert table["avg"][4:9] == ["+0.0 %", "[+0.0, +0.0]", "1.0000", "[+0.0, +0.0]", "1.0000"]
+    assert table["avg"][-1] == "1.0000"
+
+
+def test_compare_agrees_with_score_on_the_interval(exp, capsys):
+    rows = run_score(exp)
+    (row,) = [
+        r for r in rows if r["lang"] == "avg" and r["metric"] == "wer_vs_ctc" and r["normalised"]
+    ]
+    low, high = run_compare(exp, capsys, "bad", "good")["avg"][5].strip("[]").split(",")
+    assert float(low) == pytest.approx(row["low"], abs=5)
+    assert float(high) == pytest.approx(row["high"], abs=5)
+
+
+def test_compare_takes_bleu_without_segments(exp, capsys):
+    table = run_compare(exp, capsys, "bad", "good", "--metric", "bleu", "--langs", "en")
+    assert list(table) == ["lang", "----", "en"] and len(table["en"]) == 9
+
+
+@pytest.mark.parametrize("module", ["score", "compare"])
+def test_help_imports_nothing_heavy(module):
+    code = (
+        f"import sys, speechllm.bin.{module} as m\n"
+        "try: m.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'numpy', 'jiwer', 'torch', 'sacrebleu'} & sys.modules.keys()))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+    assert out.splitlines()[-1] == "[]" and "usage" in out
