@@ -43,7 +43,7 @@ def parse(parser, config_class, argv=None):
             check_yaml(value, known_keys(parser))
     try:
         args = parser.parse_args(argv)
-        objects = parser.instantiate_classes(args)
+        objects = parser.instantiate(args)
     except SystemExit:
         raise
     except Exception as error:  # jsonargparse raises several kinds, all with a readable text

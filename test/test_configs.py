@@ -1,0 +1,119 @@
+"""Every YAML of every recipe loads; every paper-size model is built without memory and has the size it should."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BloomConfig, LlamaConfig
+
+from speechllm import build
+from speechllm.bin import cli
+from speechllm.config import (
+    DecodeConfig,
+    FbankConfig,
+    MiniLlmConfig,
+    TokenizerConfig,
+    TrainCtcConfig,
+    TrainLlmConfig,
+)
+from speechllm.errors import UserError
+from speechllm.models.llm import empty_llm
+
+ROOT = Path(__file__).resolve().parents[1]
+CLASSES = {
+    "fbank": FbankConfig,
+    "tokenizer": TokenizerConfig,
+    "train_ctc": TrainCtcConfig,
+    "train_llm": TrainLlmConfig,
+    "decode": DecodeConfig,
+    "llm": MiniLlmConfig,
+}
+YAMLS = sorted(ROOT.glob("egs/*/conf/**/*.yaml"))
+BLOOM_560M = {"hidden_size": 1024, "n_layer": 24, "n_head": 16, "vocab_size": 250880}
+
+
+def load(path: Path):
+    config_class = next(c for name, c in CLASSES.items() if path.stem == name or path.stem.startswith(f"{name}_"))
+    return cli.parse(cli.config_parser("", config_class), config_class, ["--config", str(path)])[0]
+
+
+def count(module, trainable_only=False) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad or not trainable_only)
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_yaml_loads(path):
+    load(path)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("egs/*/conf/paper/train_ctc*.yaml")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_paper_encoder_has_the_remembered_size(path):
+    config = load(path)
+    with torch.device("meta"):
+        model = build.build_ctc_model(config, 1547, 80)
+    layers = count(model.speech.encoder.layers)
+    D, hidden, kernel = 512, 2048 // 2, 11
+    ffn = 2 * D * hidden + hidden + D + 2 * D
+    attention = 4 * D * D + 4 * D + 2 * D
+    conv = D * 2 * D + 2 * D + D * kernel + D + D * D + D + 4 * D
+    assert layers == config.encoder.num_layers * (2 * ffn + attention + conv + 2 * D)
+    assert 68e6 < count(model.speech) < 77e6  # "0.07B" of arXiv:2307.11795
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("egs/*/conf/paper/train_llm*.yaml")), ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "llm_config, llm_dim, size, lora",
+    [
+        # LLaMA-7B: 32 layers, each of q, k, v, o is 4096 x 4096 and gets r (4096 + 4096) parameters
+        (LlamaConfig(), 4096, 6_738_415_616, 32 * 4 * 2 * 4096),
+        # BLOOM-560M: 24 layers, query_key_value 1024 -> 3072, dense 1024 -> 1024
+        (BloomConfig(**BLOOM_560M), 1024, 559_214_592, 24 * (1024 + 3072 + 1024 + 1024)),
+    ],
+    ids=["llama-7b", "bloom-560m"],
+)
+def test_paper_speech_llm_is_built_with_the_right_sizes(path, llm_config, llm_dim, size, lora):
+    config = load(path)
+    encoder = load(path.parent / "train_ctc.yaml").encoder
+    with torch.device("meta"):
+        llm = empty_llm(llm_config)
+        assert count(llm) == size
+        speech = build.build_speech_encoder(encoder, config.spec_augment, 80)
+        model = build.build_speech_llm(config, speech, llm)
+    assert count(model.llm, trainable_only=True) == config.lora.rank * lora
+    assert count(model.adaptor) == (512 * config.adaptor.stack_factor + 1) * llm_dim
+    assert count(model.speech, trainable_only=True) == count(speech)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("optim:\n  lrr: 1\n", r"x.yaml:2: unknown key 'optim.lrr'; did you mean 'optim.lr'\?"),
+        ("optim:\n  lr: fast\n", "optim.lr.*fast"),
+        ("optim:\n  lr: 1\n  lr: 2\n", "x.yaml:3: key 'optim.lr' stands twice"),
+        ("- 1\n", "must be a mapping"),
+        ("optim: [\n", "not YAML"),
+    ],
+)
+def test_wrong_config_is_one_clear_line(tmp_path, text, message):
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        cli.parse(cli.config_parser("", TrainCtcConfig), TrainCtcConfig, ["--config", str(path)])
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_flag_names_the_nearest():
+    with pytest.raises(UserError, match=r"--optim\.lrr.*did you mean --optim\.lr\?"):
+        cli.parse(cli.config_parser("", TrainCtcConfig), TrainCtcConfig, ["--optim.lrr", "1"])
+
+
+def test_missing_config_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere.yaml: no such config file"):
+        cli.parse(cli.config_parser("", TrainCtcConfig), TrainCtcConfig, ["--config", str(tmp_path / "nowhere.yaml")])
+
+
+def test_numbers_in_scientific_notation_are_numbers(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("optim:\n  lr: 2e-3\n")
+    config, _ = cli.parse(cli.config_parser("", TrainCtcConfig), TrainCtcConfig, ["--config", str(path)])
+    assert config.optim.lr == 0.002
