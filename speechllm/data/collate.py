@@ -1,0 +1,64 @@
+"""Utterances to padded batches; the keys are the names of the models' arguments."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset
+
+
+def collate_ctc(utts: list[dict]) -> dict:
+    """Pad features and units on the right.
+
+    Returns:
+        utt_ids: list of B names, for logs and error messages
+        feats: (B, T, F), 0 where padded
+        feat_lens: (B,)
+        units: (B, U), 0 where padded; the CTC loss reads only unit_lens of them
+        unit_lens: (B,)
+    """
+    return {
+        "utt_ids": [u["utt_id"] for u in utts],
+        "feats": pad_sequence([u["feats"] for u in utts], batch_first=True),
+        "feat_lens": torch.tensor([len(u["feats"]) for u in utts]),
+        "units": pad_sequence([u["units"] for u in utts], batch_first=True),
+        "unit_lens": torch.tensor([len(u["units"]) for u in utts]),
+    }
+
+
+def collate_llm(utts: list[dict]) -> dict:
+    """Pad all audio parts of all utterances into one batch of S; prompts and targets stay lists.
+
+    Returns:
+        utt_ids: list of B names
+        feats: (S, T, F), 0 where padded
+        feat_lens: (S,)
+        prompts: B lists of parts, a LongTensor of token ids or the index of an audio part in 0..S-1
+        targets: B LongTensors
+    """
+    feats, prompts = [], []
+    for utt in utts:
+        first = len(feats)
+        prompts.append([first + p if isinstance(p, int) else p for p in utt["prompt"]])
+        feats += utt["feats"]
+    return {
+        "utt_ids": [u["utt_id"] for u in utts],
+        "feats": pad_sequence(feats, batch_first=True),
+        "feat_lens": torch.tensor([len(f) for f in feats]),
+        "prompts": prompts,
+        "targets": [u["target"] for u in utts],
+    }
+
+
+def make_loader(
+    dataset: Dataset, batches: list[np.ndarray], collate: Callable, num_workers: int = 0
+) -> DataLoader:
+    """Load planned batches in their order; 0 workers load in the process itself."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=num_workers,
+        pin_memory=torch.cuda.is_available(),
+    )

@@ -1,0 +1,109 @@
+"""Batches of utterances as pure functions of their lengths: the same arguments give the same batches."""
+
+import numpy as np
+
+LENGTH_JITTER = (
+    0.05  # lengths are sorted as if up to this much longer, so that each epoch mixes batches anew
+)
+
+
+def plan_batches(
+    num_frames: np.ndarray,
+    batch_frames: int,
+    seed: int,
+    epoch: int,
+    chosen: np.ndarray | None = None,
+    max_batch_size: int = 0,
+    lang_ids: np.ndarray | None = None,
+    lang_beta: float = 1.0,
+) -> list[np.ndarray]:
+    """The batches of one epoch, in random order.
+
+    Utterances of similar length go together: the size of a batch times its longest utterance is at most
+    ``batch_frames``. An utterance that is longer than that is a batch of its own. To go on in the middle of an
+    epoch, skip the batches that are done.
+
+    Args:
+        num_frames: (N,) frames of all utterances.
+        chosen: indices to use; all if None.
+        max_batch_size: utterances per batch; 0 is no limit.
+        lang_ids: (N,) language of each utterance, for ``lang_beta`` other than 1; see ``sample_languages``.
+
+    Returns:
+        arrays of indices, together each chosen utterance once (with ``lang_beta`` 1).
+    """
+    rng = np.random.default_rng((seed, epoch))
+    chosen = np.arange(len(num_frames)) if chosen is None else np.asarray(chosen)
+    if lang_ids is not None and lang_beta != 1.0:
+        chosen = sample_languages(num_frames, chosen, lang_ids, lang_beta, rng)
+    keys = num_frames[chosen] * (1.0 + LENGTH_JITTER * rng.random(len(chosen), dtype=np.float32))
+    order = chosen[np.argsort(-keys, kind="stable")]
+    batches = cut(num_frames[order], batch_frames, max_batch_size)
+    return [order[batches[i] : batches[i + 1]] for i in rng.permutation(len(batches) - 1)]
+
+
+def batches_in_order(
+    num_frames: np.ndarray,
+    batch_frames: int,
+    chosen: np.ndarray | None = None,
+    max_batch_size: int = 0,
+) -> list[np.ndarray]:
+    """Batches for decoding: each chosen utterance once, longest first, so that lack of memory shows at once."""
+    chosen = np.arange(len(num_frames)) if chosen is None else np.asarray(chosen)
+    order = chosen[np.argsort(-num_frames[chosen].astype(np.int64), kind="stable")]
+    batches = cut(num_frames[order], batch_frames, max_batch_size)
+    return [order[a:b] for a, b in zip(batches[:-1], batches[1:], strict=True)]
+
+
+def cut(lens: np.ndarray, batch_frames: int, max_batch_size: int) -> list[int]:
+    """Where batches begin in a roughly falling list of lengths, and where the last one ends."""
+    longest = np.maximum.accumulate(lens[::-1])[::-1]  # from here to the end
+    sizes = np.maximum(batch_frames // np.maximum(longest, 1), 1)
+    if max_batch_size > 0:
+        sizes = np.minimum(sizes, max_batch_size)
+    sizes = sizes.tolist()
+    at, starts = 0, [0]
+    while at < len(sizes):
+        at = min(at + sizes[at], len(sizes))
+        starts.append(at)
+    return starts
+
+
+def sample_languages(
+    num_frames: np.ndarray,
+    chosen: np.ndarray,
+    lang_ids: np.ndarray,
+    beta: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Draw an epoch of the same length in which a language has the share hours ** beta (arXiv:1901.07291).
+
+    A language that gets more than it has is repeated whole, the rest of its share is drawn at random without
+    repetition; one that gets less is drawn without repetition, another part of it in another epoch.
+    """
+    langs = lang_ids[chosen]
+    hours = np.bincount(langs, weights=num_frames[chosen].astype(np.float64))
+    shares = np.where(hours > 0, hours**beta, 0.0)
+    wanted = shares / shares.sum() * hours.sum()
+    drawn = []
+    for lang in np.flatnonzero(hours):
+        members = chosen[langs == lang]
+        times, rest = divmod(wanted[lang] / hours[lang] * len(members), len(members))
+        drawn += [members] * int(times) + [rng.permutation(members)[: round(rest)]]
+    return np.concatenate(drawn)
+
+
+def share_of_rank(batches: list[np.ndarray], rank: int, world_size: int) -> list[np.ndarray]:
+    """Every ``world_size``-th batch. All ranks get equally many: the first batches are used again to fill up."""
+    missing = -len(batches) % world_size
+    filled = batches + [batches[i % len(batches)] for i in range(missing)]
+    return filled[rank::world_size]
+
+
+def padding_share(num_frames: np.ndarray, batches: list[np.ndarray]) -> float:
+    """Padded frames among all frames of the batches."""
+    sizes = np.array([len(batch) for batch in batches])
+    starts = np.cumsum(sizes) - sizes
+    lens = num_frames[np.concatenate(batches)].astype(np.int64)
+    total = (np.maximum.reduceat(lens, starts) * sizes).sum()
+    return float(1.0 - lens.sum() / total)

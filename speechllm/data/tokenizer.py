@@ -1,0 +1,121 @@
+"""SentencePiece units for CTC, shared by all languages; unit 0 is the blank."""
+
+import io
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import sentencepiece
+
+from speechllm.data.tables import atomic_write
+from speechllm.errors import UserError
+
+BLANK_ID = 0
+MAX_SENTENCES = 2_000_000  # more text does not change the pieces, it only takes memory
+
+
+class CtcTokenizer:
+    """Text to CTC units and back.
+
+    A unit is a piece of the SentencePiece model plus one; characters that the model never saw become
+    the unit ``unk_id`` and are counted in ``num_unknown``.
+
+    Raises:
+        UserError: the file is missing or is not a SentencePiece model.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = str(path)
+        if not Path(path).is_file():
+            raise UserError(f"{path}: no such tokenizer; has the stage that trains it finished?")
+        try:
+            self.pieces = sentencepiece.SentencePieceProcessor(model_file=self.path)
+        except (RuntimeError, OSError) as error:
+            raise UserError(
+                f"{path}: not a SentencePiece model; train the tokenizer again"
+            ) from error
+        self.unk_id = self.pieces.unk_id() + 1
+        self.vocab_size = self.pieces.get_piece_size() + 1  # the blank included
+        self.num_unknown = 0
+
+    def encode(self, text: str) -> list[int]:
+        """Units of a text."""
+        units = self.encode_quietly(text)
+        self.num_unknown += units.count(self.unk_id)
+        return units
+
+    def decode(self, units: Iterable[int]) -> str:
+        """Text of units without blanks; an unknown one is written as U+2047."""
+        return self.pieces.decode([int(unit) - 1 for unit in units if unit != BLANK_ID])
+
+    def unknown_characters(self, text: str) -> list[str]:
+        """Characters of a text that the model has no piece for, sorted, each once."""
+        return sorted(
+            {c for c in set(text) if not c.isspace() and self.unk_id in self.encode_quietly(c)}
+        )
+
+    def encode_quietly(self, text: str) -> list[int]:
+        return [piece + 1 for piece in self.pieces.encode(text)]
+
+
+def train(
+    texts: Iterable[str], path: str | Path, vocab_size: int, model_type: str = "unigram"
+) -> CtcTokenizer:
+    """Train a SentencePiece model in which decoding gives back the text, and write it to ``path``.
+
+    The same texts give the same model. Text that does not support ``vocab_size`` pieces gets fewer, and a line says so.
+
+    Args:
+        texts: one sentence each; of many, every n-th is read.
+        vocab_size: pieces, the unknown one included and the blank not.
+        model_type: unigram, bpe or char.
+
+    Raises:
+        UserError: no text, or more characters than ``vocab_size``.
+    """
+    texts = [text for text in texts if text.strip()]
+    if not texts:
+        raise UserError(f"{path}: no text to train the tokenizer on")
+    texts = texts[:: -(-len(texts) // MAX_SENTENCES)]
+    num_chars = len(set("".join(texts)) - {" "})
+    if num_chars + 2 > vocab_size:  # the unknown piece and the mark of a word's beginning
+        raise UserError(
+            f"vocab_size {vocab_size} is too small: the text has {num_chars} characters; set it to {num_chars + 2} or more"
+        )
+    data = fit(texts, vocab_size, model_type)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path, "wb") as file:
+        file.write(data)
+    tokenizer = CtcTokenizer(path)
+    if tokenizer.vocab_size - 1 < vocab_size:
+        print(f"{path}: the text supports {tokenizer.vocab_size - 1} pieces, not {vocab_size}")
+    return tokenizer
+
+
+def fit(texts: list[str], vocab_size: int, model_type: str) -> bytes:
+    """The serialised SentencePiece model."""
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            vocab_size=vocab_size,
+            model_type=model_type,
+            hard_vocab_limit=False,
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            byte_fallback=False,
+            unk_id=0,
+            bos_id=-1,
+            eos_id=-1,
+            pad_id=-1,
+            max_sentence_length=1 << 20,  # bytes; the default leaves long sentences out
+            num_threads=16,  # fixed, as sums in another order may choose other pieces
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        # Pairs of characters run out before bpe reaches the size; the message holds the size that works.
+        if match := re.search(r"set it to a value <= (\d+)", str(error)):
+            return fit(texts, int(match.group(1)), model_type)
+        raise
+    return model.getvalue()
