@@ -38,7 +38,8 @@ def build_speech_encoder(
 
 def build_ctc_model(config: TrainCtcConfig, num_units: int, num_mel_bins: int, cmvn: tuple | None = None) -> CtcModel:
     """The model of stage 4; ``num_units`` counts the blank."""
-    return CtcModel(build_speech_encoder(config.encoder, config.spec_augment, num_mel_bins, cmvn), num_units)
+    speech = build_speech_encoder(config.encoder, config.spec_augment, num_mel_bins, cmvn)
+    return CtcModel(speech, num_units, config.flat_start)
 
 
 def build_adaptor(config: TrainLlmConfig, encoder_dim: int, llm_dim: int):
@@ -125,6 +126,23 @@ def load_ctc_model(folder: str | Path) -> tuple[CtcModel, Path]:
     model = build_ctc_model(nested(TrainCtcConfig, saved["config"]), saved["num_units"], saved["num_mel_bins"])
     restore(model, path)
     return model.eval(), path
+
+
+def init_encoder(speech: SpeechEncoder, folder: str | Path):
+    """Start an encoder from that of another run; normalisation and CTC head stay the corpus's own.
+
+    Raises:
+        UserError: the other encoder has other sizes.
+    """
+    path = checkpoint_path(folder)
+    prefix = "speech.encoder."
+    weights = {k.removeprefix(prefix): v for k, v in load_file(path / "model.safetensors").items() if k.startswith(prefix)}
+    own = speech.encoder.state_dict()
+    for name in own.keys() | weights.keys():
+        if name not in own or name not in weights or own[name].shape != weights[name].shape:
+            sizes = " and ".join(str(tuple(w[name].shape)) if name in w else "none" for w in (weights, own))
+            raise UserError(f"{folder}: its encoder has other sizes than this config's ({name}: {sizes}); use its encoder config")
+    speech.encoder.load_state_dict(weights)
 
 
 def load_speech_llm(folder: str | Path) -> tuple[SpeechLlm, dict, Path]:

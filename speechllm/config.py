@@ -93,6 +93,7 @@ class TrainCtcConfig:
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    flat_start: int = 0  # micro-batches in which the loss goes over from a uniform alignment to CTC
 
 
 @dataclass(frozen=True)

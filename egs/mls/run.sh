@@ -89,7 +89,7 @@ if run_stage 5 "train the LLM integration" "${exp}/ctc/best" "conf/${preset}/tra
     # shellcheck disable=SC2086
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/llm/train.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_llm \
         --config "conf/${preset}/train_llm.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \
-        --llm "${base_llm}" --encoder "${exp}/ctc" --exp_dir "${exp}/llm" --overwrite "${overwrite}" ${llm_opts}
+        --llm_name "${base_llm}" --encoder "${exp}/ctc" --exp_dir "${exp}/llm" --overwrite "${overwrite}" ${llm_opts}
     finish_stage
 fi
 

@@ -14,18 +14,12 @@ def get_parser():
     return parser
 
 
-def ctc_recognizer(folder, device):
+def ctc_recognizer(model, tokenizer, device):
     """A function from a list of features (T, F) to pairs (text, status)."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
-    from speechllm import build
-    from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.decode.ctc import ctc_greedy
-
-    model, path = build.load_ctc_model(folder)
-    model.to(device)
-    tokenizer = CtcTokenizer(path / "units.model")
 
     @torch.inference_mode()
     def recognize(feats):
@@ -36,20 +30,12 @@ def ctc_recognizer(folder, device):
     return recognize
 
 
-def llm_recognizer(folder, config: DecodeConfig, device):
-    """A function from a list of features (T, F) to pairs (text, status)."""
+def llm_recognizer(model, tokenizer, template, config: DecodeConfig, device):
+    """A function from a list of features (T, F) to pairs (text, status); outputs that hit the limit are "max_length"."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
-    from speechllm import build
-    from speechllm.data.prompts import PromptTemplate
     from speechllm.decode.llm import greedy
-    from speechllm.models.llm import LlmTokenizer
-
-    model, saved, path = build.load_speech_llm(folder)
-    model.to(device)
-    tokenizer = LlmTokenizer(str(path / "tokenizer"))
-    template = PromptTemplate(saved["config"]["prompt"], tokenizer.encode, tokenizer.bos_id, tokenizer.eos_id)
 
     @torch.inference_mode()
     def recognize(feats):
@@ -63,6 +49,23 @@ def llm_recognizer(folder, config: DecodeConfig, device):
     return recognize
 
 
+def load_recognizer(folder, config: DecodeConfig, device):
+    """The recognizer of an experiment folder, whichever kind of model it holds."""
+    from speechllm import build
+    from speechllm.data.prompts import PromptTemplate
+    from speechllm.data.tokenizer import CtcTokenizer
+    from speechllm.models.llm import LlmTokenizer
+
+    path = build.checkpoint_path(folder)
+    if build.read_checkpoint_config(path)["model"] == "ctc":
+        model, path = build.load_ctc_model(folder)
+        return ctc_recognizer(model.to(device), CtcTokenizer(path / "units.model"), device)
+    model, saved, path = build.load_speech_llm(folder)
+    tokenizer = LlmTokenizer(str(path / "tokenizer"))
+    template = PromptTemplate(saved["config"]["prompt"], tokenizer.encode, tokenizer.bos_id, tokenizer.eos_id)
+    return llm_recognizer(model.to(device), tokenizer, template, config, device)
+
+
 def decode(recognize, data_dir, out_dir, config: DecodeConfig, num_parts: int, part: int):
     """Run a recognizer over one data directory, longest utterances first, and write Kaldi text files."""
     import time
@@ -71,7 +74,7 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, num_parts: int, p
     import numpy as np
 
     from speechllm.data.ark import read_ark
-    from speechllm.data.data_dir import write_table
+    from speechllm.data.tables import write_table
     from speechllm.data.manifest import Manifest
     from speechllm.data.sampler import batches_in_order
 
@@ -98,11 +101,8 @@ def main(argv=None):
 
     import torch
 
-    from speechllm import build
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    kind = build.read_checkpoint_config(build.checkpoint_path(args.model))["model"]
-    recognize = ctc_recognizer(args.model, device) if kind == "ctc" else llm_recognizer(args.model, config, device)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    recognize = load_recognizer(args.model, config, device)
     for data_dir in args.data_dirs:
         decode(recognize, data_dir, Path(args.out) / Path(data_dir).name, config, args.num_parts, args.part)
 

@@ -16,7 +16,7 @@ def main(argv=None):
     config, args = cli.parse(get_parser(), MiniLlmConfig, argv)
     import dataclasses
 
-    from speechllm.data.data_dir import read_table
+    from speechllm.data.tables import read_table
     from speechllm.mini.grammar import LANGS, sentences
     from speechllm.mini.llm import train_llm
 

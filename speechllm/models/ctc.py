@@ -38,12 +38,15 @@ class CtcModel(nn.Module):
     Args:
         speech: the encoder with its normalisation.
         num_units: V, units with the blank.
+        flat_start: training batches over which the loss goes from a uniform alignment to CTC.
     """
 
-    def __init__(self, speech: SpeechEncoder, num_units: int):
+    def __init__(self, speech: SpeechEncoder, num_units: int, flat_start: int = 0):
         super().__init__()
         self.speech = speech
         self.head = nn.Linear(speech.output_dim, num_units)
+        self.flat_start = flat_start
+        self.register_buffer("num_batches", torch.tensor(0))  # of training, so that a resumed run goes on
 
     def log_probs(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, T, F), (B,) to log-probabilities (B, T', V), (B,)."""
@@ -61,4 +64,28 @@ class CtcModel(nn.Module):
         )
         with torch.no_grad():
             stats = {"too_short": (losses == 0).float().mean()}
-        return losses.sum(), int(unit_lens.sum()), stats
+        loss = losses.sum()
+        if self.training and int(self.num_batches) < self.flat_start:
+            share = int(self.num_batches) / self.flat_start
+            loss = share * loss + (1 - share) * uniform_alignment_loss(log_probs, lens, units, unit_lens)
+        if self.training:
+            self.num_batches += 1
+        return loss, int(unit_lens.sum()), stats
+
+
+def uniform_alignment_loss(log_probs: Tensor, lens: Tensor, units: Tensor, unit_lens: Tensor) -> Tensor:
+    """Cross-entropy of every frame with the unit that stands there if all units last equally long.
+
+    CTC from random weights first learns to write blanks and, with few hours or updates, stays there. HMM systems
+    start from such a flat alignment; so does this loss, until CTC can find its own. Per utterance it is the mean over
+    frames times the number of units, so that it has the size of a CTC loss.
+
+    Args:
+        log_probs: (B, T, V); lens: (B,); units: (B, U); unit_lens: (B,).
+    """
+    at = torch.arange(log_probs.size(1), device=lens.device)[None]
+    which = (at * unit_lens[:, None] // lens[:, None]).clamp(max=units.size(1) - 1)
+    wanted = units.gather(1, which)
+    nll = -log_probs.gather(2, wanted[..., None])[..., 0]  # (B, T)
+    per_utt = nll.masked_fill(at >= lens[:, None], 0.0).sum(1) / lens
+    return (per_utt * unit_lens).sum()

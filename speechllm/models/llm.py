@@ -248,5 +248,9 @@ class LlmTokenizer:
     def decode(self, token_ids: list[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
 
+    def save(self, folder):
+        """Write the tokenizer's files, from which ``LlmTokenizer(folder)`` is the same."""
+        self.tokenizer.save_pretrained(folder)
+
     def __len__(self) -> int:
         return len(self.tokenizer)

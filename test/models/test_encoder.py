@@ -6,6 +6,7 @@ from helpers import tiny_ctc_model, tiny_speech_encoder
 from torch.nn.functional import conv1d
 
 from speechllm.models.conformer import ConformerEncoder, SelfAttention, relative_table
+from speechllm.models.ctc import uniform_alignment_loss
 from speechllm.models.subsampling import FRONT_ENDS
 
 ENCODERS = [
@@ -132,3 +133,24 @@ def test_utterance_too_short_for_its_units_is_reported_not_infinite():
 def test_unknown_choice_is_named(settings):
     with pytest.raises(ValueError, match=str(next(iter(settings.values())))):
         ConformerEncoder(20, dim=16, num_layers=1, **settings)
+
+
+def test_uniform_alignment_loss_by_hand():
+    log_probs = torch.randn(2, 5, 4).log_softmax(-1)
+    units, unit_lens, lens = torch.tensor([[1, 2], [3, 0]]), torch.tensor([2, 1]), torch.tensor([5, 2])
+    # 5 frames for units 1 2: frames 0 1 2 belong to the first (t * 2 // 5 = 0), 3 4 to the second.
+    first = -(log_probs[0, :3, 1].sum() + log_probs[0, 3:, 2].sum()) / 5 * 2
+    second = -log_probs[1, :2, 3].sum() / 2
+    torch.testing.assert_close(uniform_alignment_loss(log_probs, lens, units, unit_lens), first + second)
+
+
+def test_flat_start_ends_in_the_ctc_loss():
+    model = tiny_ctc_model(dropout=0.0).train()
+    model.speech.spec_augment, model.flat_start = None, 2
+    batch = torch.randn(1, 120, 20), torch.tensor([120]), torch.tensor([[1, 2, 3]]), torch.tensor([3])
+    log_probs, lens = model.log_probs(*batch[:2])
+    flat = uniform_alignment_loss(log_probs, lens, *batch[2:])
+    losses = [model(*batch)[0] for _ in range(3)]
+    torch.testing.assert_close(losses[0], flat)
+    torch.testing.assert_close(losses[1], (flat + losses[2]) / 2)
+    torch.testing.assert_close(losses[2], model.eval()(*batch)[0])

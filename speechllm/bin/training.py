@@ -1,0 +1,136 @@
+"""What the training commands share: from a manifest to this process's batches, and from a config to the loop."""
+
+import dataclasses
+
+import numpy as np
+
+from speechllm.config import DataConfig, OptimConfig, TrainConfig
+from speechllm.data.manifest import Manifest
+from speechllm.data.sampler import padding_share, plan_batches, share_of_rank
+from speechllm.errors import UserError
+from speechllm.train import optim
+from speechllm.train.distributed import Setup, wrap
+from speechllm.train.log import say
+from speechllm.train.loop import train
+
+
+def usable(manifest: Manifest, max_frames: int, unusable: list[tuple[int, str]], setup: Setup) -> np.ndarray:
+    """Indices to train on; what is left out is counted and the first one named.
+
+    Args:
+        unusable: (index, why) of utterances that cannot be learnt.
+    """
+    keep = manifest.num_frames <= max_frames
+    if (~keep).any() and setup.is_main:
+        first = manifest.row(int(np.flatnonzero(~keep)[0]))
+        say(f"left out: {(~keep).sum()} utterances longer than data.max_frames {max_frames}, first: {first.utt_id}")
+    if unusable and setup.is_main:
+        say(f"left out: {len(unusable)} utterances, first: {unusable[0][1]}; use larger units to keep them")
+    keep[[index for index, _ in unusable]] = False
+    if not keep.any():
+        raise UserError(f"{manifest.path}: no utterance is left to train on; check data.max_frames and the tokenizer")
+    return np.flatnonzero(keep)
+
+
+def epoch_batches(manifest: Manifest, chosen: np.ndarray, config: DataConfig, seed: int, setup: Setup, load):
+    """The function ``epoch_batches(epoch, skip)`` that the training loop asks for.
+
+    Args:
+        load: makes a sized iterable of batches from planned index arrays.
+    """
+    if setup.is_main:
+        hours = np.bincount(manifest.lang_ids[chosen], manifest.num_frames[chosen], len(manifest.langs)) / 360_000
+        shares = np.where(hours > 0, hours**config.lang_beta, 0) / np.where(hours > 0, hours**config.lang_beta, 0).sum()
+        told = ", ".join(f"{n} {h:.2f} h ({p:.1%})" for n, h, p in zip(manifest.langs, hours, shares, strict=True) if h)
+        say(f"training set: {len(chosen)} utterances; {told} with p ~ hours^{config.lang_beta:g}")
+
+    def batches(epoch: int, skip: int):
+        plan = plan_batches(
+            manifest.num_frames,
+            config.batch_frames,
+            seed,
+            epoch,
+            chosen,
+            config.max_batch_size,
+            manifest.lang_ids,
+            config.lang_beta,
+        )
+        if setup.is_main:
+            share = padding_share(manifest.num_frames, plan)
+            say(f"epoch {epoch}: {len(plan)} batches of {config.batch_frames} frames, {share:.1%} padding")
+        return load(share_of_rank(plan, setup.rank, setup.world_size)[skip:])
+
+    return batches
+
+
+def run_training(model, batches, validate, config_text: str, files: dict, config, args, setup: Setup, lr_scales=None):
+    """Spread the model, make the optimizer, and train.
+
+    Args:
+        config: has ``optim`` and ``train``.
+        lr_scales: submodules that learn at a share of the rate.
+    """
+    settings: OptimConfig = config.optim
+    options: TrainConfig = config.train
+    groups = optim.param_groups(model, lr_scales or {}) if lr_scales else None
+    wrapped = wrap(model, setup, options.parallel, options.activation_checkpointing)
+    if groups is None or options.parallel == "fsdp":
+        groups = [p for p in wrapped.parameters() if p.requires_grad]
+    optimizer, schedule = optim.make(
+        groups,
+        lr=settings.lr,
+        warmup_steps=settings.warmup_steps,
+        schedule=settings.schedule,
+        final_lr=settings.final_lr,
+        max_steps=settings.max_steps,
+        weight_decay=settings.weight_decay,
+        betas=(settings.beta1, settings.beta2),
+    )
+    return train(
+        wrapped,
+        batches,
+        optimizer,
+        schedule,
+        setup=setup,
+        exp_dir=args.exp_dir,
+        config_text=config_text,
+        max_steps=settings.max_steps,
+        accum=settings.accum,
+        grad_clip=settings.grad_clip,
+        precision=options.precision,
+        seed=options.seed,
+        log_every=options.log_every,
+        validate=validate,
+        valid_every=options.valid_every,
+        keep_best=options.keep_best,
+        files=files,
+        may_change=("config.train.log_every",),
+        overwrite=args.overwrite,
+    )
+
+
+def first_utts(manifest: Manifest, count: int) -> np.ndarray:
+    """Indices of about ``count`` utterances, spread evenly over a set."""
+    return np.unique(np.linspace(0, len(manifest) - 1, min(count, len(manifest))).round().astype(int))
+
+
+def saved_config(**values) -> str:
+    """YAML of what a checkpoint must say about itself; dataclasses become mappings."""
+    import yaml
+
+    plain = {k: dataclasses.asdict(v) if dataclasses.is_dataclass(v) else v for k, v in values.items()}
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+def word_error_rate(pairs: list[tuple[str, str, str]]) -> float:
+    """WER in percent, the plain mean over languages, from (language, reference, hypothesis)."""
+    from speechllm.score.normalize import normalize, split_words
+    from speechllm.score.wer import align, error_rate
+
+    rates = []
+    for lang in sorted({lang for lang, _, _ in pairs}):
+        refs, hyps = (
+            [split_words(normalize(pair[i], lang), lang) for pair in pairs if pair[0] == lang] for i in (1, 2)
+        )
+        rates.append(float(error_rate(align(refs, hyps).counts.sum(0))))
+    return sum(rates) / len(rates)
