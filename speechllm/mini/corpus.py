@@ -1,0 +1,107 @@
+"""Who reads which sentences, and reading them aloud in several processes."""
+
+import multiprocessing
+import random
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from speechllm.mini.grammar import Sentence, sentences
+from speechllm.mini.voices import SAMPLE_RATE, Speaker, Synthesizer, draw_speakers, utterance
+
+SHORTEST = 1.2  # seconds; no sentence is shorter, so a plan has enough of them
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of a language is spoken.
+
+    Args:
+        train_seconds: for this language; dev and test are counted in utterances.
+        speakers: in train; dev and test have a few others.
+    """
+
+    train_seconds: float
+    dev_utts: int
+    test_utts: int
+    speakers: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one speaker reads: sentences in order, until ``seconds`` are full."""
+
+    lang: str
+    set_name: str
+    speaker: Speaker
+    sentences: tuple[Sentence, ...]
+    seconds: float
+    seed: int
+
+
+def plan(lang: str, size: Size) -> list[Reading]:
+    """All readings of one language; no sentence is read twice, and no speaker is in two sets."""
+    readings = []
+    utts = {"dev": size.dev_utts, "test": size.test_utts}
+    for set_name, num_speakers in (("train", size.speakers), ("dev", 4), ("test", 6)):
+        num_speakers = min(num_speakers, utts.get(set_name, num_speakers))
+        if not num_speakers:
+            continue
+        seconds, num = float("inf"), utts.get(set_name, 0)
+        if set_name == "train":
+            seconds = size.train_seconds / num_speakers
+            num = num_speakers * (int(seconds / SHORTEST) + 1)
+        texts = sentences(lang, num, size.seed, split=set_name)
+        for index, speaker in enumerate(draw_speakers(lang, set_name, num_speakers, size.seed)):
+            share = tuple(texts[index::num_speakers])
+            readings.append(Reading(lang, set_name, speaker, share, seconds, size.seed))
+    return readings
+
+
+def fingerprint(lang: str, size: Size) -> dict:
+    """What a corpus was made from; another fingerprint means another corpus."""
+    readings = plan(lang, size)
+    return asdict(size) | {"crc32": zlib.crc32(repr(readings).encode())}
+
+
+def read_aloud(
+    reading: Reading, synthesizer: Synthesizer
+) -> Iterator[tuple[int, Sentence, np.ndarray]]:
+    """Number, sentence and int16 samples at 16 kHz of each utterance of one speaker."""
+    seconds = 0.0
+    for index, sentence in enumerate(reading.sentences):
+        key = [reading.seed, zlib.crc32(reading.lang.encode()), reading.speaker.spk, index]
+        samples = utterance(synthesizer, reading.speaker, sentence.text, np.random.default_rng(key))
+        yield index, sentence, samples
+        seconds += len(samples) / SAMPLE_RATE
+        if seconds >= reading.seconds:
+            return
+
+
+def record(
+    readings: list[Reading], write: Callable, nj: int, progress: Callable = lambda done: None
+) -> list:
+    """Call ``write(reading, utterances)`` for every reading, ``nj`` at a time; the results in the readings' order.
+
+    Each reading has a fresh process, so the samples do not depend on ``nj``.
+    """
+    tasks = [(reading, write) for reading in readings]
+    results = []
+    with multiprocessing.get_context("fork").Pool(nj, maxtasksperchild=1) as pool:
+        for result in pool.imap(record_one, tasks, chunksize=1):
+            results.append(result)
+            progress(len(results))
+    return results
+
+
+def record_one(task):
+    reading, write = task
+    return write(reading, read_aloud(reading, Synthesizer()))
+
+
+def draw(seed: str, items: list) -> list:
+    """The items in a random order that the seed names."""
+    return random.Random(seed).sample(items, len(items))

@@ -1,0 +1,82 @@
+"""Sentences of the made-up world in eight languages, each with its English translation."""
+
+import importlib
+import random
+from dataclasses import dataclass, field
+
+from speechllm.errors import UserError
+from speechllm.mini.scene import Scene
+from speechllm.mini.world import draw_scene
+
+REALISERS = {"en": "english", "de": "german"}
+LANGS = tuple(REALISERS)
+MIN_WORDS, MAX_WORDS = 4, 10
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence and its translation, lower case and without punctuation as in MLS."""
+
+    lang: str
+    text: str
+    english: str
+    scene: Scene = field(compare=False, repr=False)
+
+    @property
+    def split(self) -> str:
+        return self.scene.split
+
+
+def realiser(lang: str):
+    """The function that says a scene in a language; raises UserError for a language that has none."""
+    if lang not in REALISERS:
+        raise UserError(
+            f"--langs: the made-up corpus has no language '{lang}'; choose from {' '.join(LANGS)}"
+        )
+    return importlib.import_module(f"speechllm.mini.realisers.{REALISERS[lang]}").realise
+
+
+class Grammar:
+    """Random sentences of one language."""
+
+    def __init__(self, lang: str):
+        self.lang = lang
+        self.realise = realiser(lang)
+        self.translate = realiser("en")
+
+    def sample(self, rng: random.Random) -> Sentence:
+        """One sentence of 4 to 10 words, in either language."""
+        while True:
+            scene = draw_scene(rng)
+            text, english = self.realise(scene), self.translate(scene)
+            if all(MIN_WORDS <= len(words.split()) <= MAX_WORDS for words in (text, english)):
+                return Sentence(self.lang, text, english, scene)
+
+
+def sentences(
+    lang: str, num: int, seed: int, exclude: frozenset[str] = frozenset(), split: str | None = None
+) -> list[Sentence]:
+    """Distinct sentences, the same on every machine.
+
+    Args:
+        exclude: texts that must not occur.
+        split: "train", "dev" or "test": only sentences whose scene belongs there (see scene.split_of).
+    """
+    grammar, rng = Grammar(lang), random.Random(f"{lang} {seed}")
+    found: dict[str, Sentence] = {}
+    for _ in range(1000 * num + 1000):
+        if len(found) == num:
+            return list(found.values())
+        sentence = grammar.sample(rng)
+        if sentence.text not in exclude and (split is None or sentence.split == split):
+            found.setdefault(sentence.text, sentence)
+    raise UserError(
+        f"{lang}: the grammar gave {len(found):,} distinct sentences of {num:,} asked for; ask for fewer"
+    )
+
+
+def vocabulary(lang: str) -> list[str]:
+    """All words that occur in 20,000 sentences, sorted."""
+    return sorted(
+        {word for sentence in sentences(lang, 20_000, seed=0) for word in sentence.text.split()}
+    )

@@ -1,0 +1,1 @@
+"""One module per language: its words and the forms that its realiser needs."""

@@ -1,0 +1,119 @@
+"""Write the made-up corpus in the layout of Multilingual LibriSpeech."""
+
+import functools
+import random
+from pathlib import Path
+
+import soundfile
+
+from speechllm.mini.corpus import Reading, draw
+from speechllm.mini.voices import SAMPLE_RATE
+
+FOLDERS = {
+    "en": "mls_english",
+    "de": "mls_german",
+    "nl": "mls_dutch",
+    "fr": "mls_french",
+    "es": "mls_spanish",
+    "it": "mls_italian",
+    "pt": "mls_portuguese",
+    "pl": "mls_polish",
+}
+LICENSE = "Made-up sentences, spoken by a synthesizer. CC0 1.0: no rights reserved.\n"
+README = """Made-up sentences spoken by espeak-ng, in the layout of Multilingual LibriSpeech (openslr.org/94).
+
+{train,dev,test}/transcripts.txt   handle, text
+{train,dev,test}/segments.txt      handle, source, start and end in seconds
+{train,dev,test}/audio             <speaker>/<book>/<handle>.flac, 16 kHz
+train/limited_supervision          handles of small training sets
+metainfo.txt                       speakers, books and minutes
+"""
+METAINFO = " SPEAKER   |   GENDER   | PARTITION  |  MINUTES   |  BOOK ID   | TITLE | CHAPTER"
+PART_SECONDS, LARGE_SECONDS = 600, 9 * 3600  # of limited_supervision/1hr/<0..5> and of 9hr
+
+
+def write_reading(
+    root: Path, reading: Reading, utterances
+) -> list[tuple[str, str, str, float, float]]:
+    """Write the audio of one speaker, one or two books; returns (handle, text, source, start, end)."""
+    rng = random.Random(f"books {reading.lang} {reading.speaker.spk}")
+    books = rng.sample(range(100, 15_000), 2 if reading.set_name == "train" else 1)
+    counts, positions, rows = [0] * len(books), [0.0] * len(books), []
+    for index, sentence, samples in utterances:
+        which = index % len(books)
+        book = books[which]
+        handle = f"{reading.speaker.spk}_{book}_{counts[which]:06d}"
+        path = (
+            root
+            / reading.set_name
+            / "audio"
+            / str(reading.speaker.spk)
+            / str(book)
+            / f"{handle}.flac"
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        start, end = positions[which], positions[which] + len(samples) / SAMPLE_RATE
+        source = f"espeak-ng://{reading.speaker.voice}/{book}.flac"
+        rows.append((handle, sentence.text, source, start, end))
+        counts[which] += 1
+        positions[which] = end
+    return rows
+
+
+def writer(root: Path):
+    """What corpus.record needs to write below a folder."""
+    return functools.partial(write_reading, root)
+
+
+def write_lines(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def limited_supervision(rows: list[tuple], seed: str) -> dict[str, list[str]]:
+    """Handles of six disjoint small parts and of one larger, 10 minutes and 9 hours where there is as much.
+
+    A corpus of under two hours gives a twelfth to each of the six and a third to the larger one.
+    """
+    total = sum(end - start for *_, start, end in rows)
+    budgets = {f"1hr/{part}": min(PART_SECONDS, total / 12) for part in range(6)}
+    budgets["9hr"] = min(LARGE_SECONDS, total / 3)
+    shuffled = iter(draw(seed, rows))
+    lists = {}
+    for name, budget in budgets.items():
+        handles, seconds = [], 0.0
+        while seconds < budget and (row := next(shuffled, None)):
+            handles.append(row[0])
+            seconds += row[4] - row[3]
+        lists[name] = handles
+    return lists
+
+
+def write_index(root: Path, readings: list[Reading], results: list[list[tuple]]) -> None:
+    """The text files of one language, after its audio."""
+    metainfo = [METAINFO]
+    for set_name in ("train", "dev", "test"):
+        rows = []
+        for reading, spoken in zip(readings, results, strict=True):
+            if reading.set_name != set_name:
+                continue
+            rows += spoken
+            minutes: dict[str, float] = {}
+            for handle, _, _, start, end in spoken:
+                book = handle.split("_")[1]
+                minutes[book] = minutes.get(book, 0.0) + (end - start) / 60
+            for book, length in minutes.items():
+                fields = f"{reading.speaker.spk:^11}|{reading.speaker.gender:^12}|{set_name:^12}"
+                metainfo.append(f"{fields}|{length:^12.3f}|{book:^12}| Made-up sentences | {book}")
+        if set_name == "train":
+            for name, handles in limited_supervision(rows, f"limited {root.name}").items():
+                write_lines(root / "train" / "limited_supervision" / name / "handles.txt", handles)
+        write_lines(
+            root / set_name / "segments.txt",
+            [f"{h}\t{s}\t{a:.2f}\t{b:.2f}" for h, _, s, a, b in rows],
+        )
+        write_lines(root / set_name / "transcripts.txt", [f"{row[0]}\t{row[1]}" for row in rows])
+    write_lines(root / "metainfo.txt", metainfo)
+    (root / "README").write_text(README, encoding="utf-8")
+    (root / "LICENSE").write_text(LICENSE, encoding="utf-8")

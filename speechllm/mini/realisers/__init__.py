@@ -1,0 +1,1 @@
+"""One realiser per kind of language: a scene becomes a sentence."""
