@@ -1,4 +1,7 @@
-"""Compile data directories for training and decoding: python -m speechllm.bin.compile_manifest data/mini/train"""
+"""Compile data directories for training and decoding.
+
+python -m speechllm.bin.compile_manifest data/mini/train
+"""
 
 import argparse
 
@@ -6,9 +9,11 @@ from speechllm.bin import cli
 
 
 def get_parser():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "data_dirs", nargs="+", help="data directories with feats.scp; manifest.arrow is written"
+        "data_dirs", nargs="+", help="data directories with feats.scp; get manifest.arrow"
     )
     return parser
 
@@ -17,7 +22,7 @@ def main(argv=None):
     args = get_parser().parse_args(argv)
     from pathlib import Path
 
-    from speechllm.data.manifest import compile_manifest
+    from speechllm.data.compile import compile_manifest
 
     for data_dir in args.data_dirs:
         path = Path(data_dir) / "manifest.arrow"

@@ -1,4 +1,7 @@
-"""Global mean and variance of a data directory's features: python -m speechllm.bin.compute_cmvn data/mini/train"""
+"""Global mean and variance of a data directory's features.
+
+python -m speechllm.bin.compute_cmvn data/mini/train
+"""
 
 import argparse
 
@@ -6,7 +9,9 @@ from speechllm.bin import cli
 
 
 def get_parser():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "data_dir", help="data directory with feats.scp; cmvn.ark is written into it"
     )
@@ -21,8 +26,9 @@ def main(argv=None):
     from itertools import islice
     from pathlib import Path
 
-    from speechllm.data.ark import parse_position, read_matrix
+    from speechllm.data.ark import read_matrix
     from speechllm.data.cmvn import accumulate, save_cmvn
+    from speechllm.data.rows import parse_position
     from speechllm.data.tables import iter_table
 
     data_dir = Path(args.data_dir)

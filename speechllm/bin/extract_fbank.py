@@ -1,7 +1,9 @@
-"""Features of a data directory: python -m speechllm.bin.extract_fbank --config conf/mini/fbank.yaml --data_dir data/mini/train --nj 2
+"""Extract the features of a data directory.
 
-With --part K --num_parts N it makes one part only, for job arrays; speechllm.bin.merge_feats then joins the parts.
-What is already there and up to date is not made again.
+python -m speechllm.bin.extract_fbank --config conf/mini/fbank.yaml --nj 2 --data_dir data/mini/dev
+
+With --part K --num_parts N it makes one part only, for job arrays, and speechllm.bin.merge_feats
+joins the parts. What is there and up to date is not made again.
 """
 
 from speechllm.bin import cli
@@ -17,7 +19,7 @@ def get_parser():
     parser.add_argument(
         "--set",
         default="",
-        help="train: bad audio may be missing up to 5 %% and speeds apply; else nothing is lost (name of DATA_DIR)",
+        help="train: speeds apply, and 5 %% of the audio may be bad (name of DATA_DIR)",
     )
     parser.add_argument("--nj", type=int, default=1, help="processes, where no part is named")
     parser.add_argument("--num_parts", type=int, default=0, help="parts in all (NJ)")
@@ -25,16 +27,19 @@ def get_parser():
     return parser
 
 
-def run_part(args: tuple):
+def run_part(task: tuple):
     """Make one part; a function of the module, so that a process pool can call it."""
     import torch
 
     from speechllm.data.extract import Progress, extract_part
+    from speechllm.data.shards import shards_of_part
+    from speechllm.data.subset import count_utterances
 
     torch.set_num_threads(1)
-    data_dir, feats_dir, extractor, num_parts, part, total = args
-    progress = Progress(f"{data_dir} {part}/{num_parts}", total)
-    extract_part(data_dir, feats_dir, extractor, num_parts, part, progress)
+    data_dir, _, _, num_parts, part = task
+    shards = shards_of_part(count_utterances(data_dir), num_parts, part)
+    total = sum(last - first for _, first, last in shards)
+    extract_part(*task, Progress(f"{data_dir} {part}/{num_parts}", total))
 
 
 def main(argv=None):
@@ -42,8 +47,8 @@ def main(argv=None):
     from multiprocessing import get_context
     from pathlib import Path
 
-    from speechllm.data.data_dir import count_utterances
-    from speechllm.data.extract import Extractor, merge_shards, part_size
+    from speechllm.data.extract import Extractor
+    from speechllm.data.shards import merge_shards
     from speechllm.errors import UserError
 
     data_dir = Path(args.data_dir)
@@ -60,12 +65,8 @@ def main(argv=None):
         tuple(config.speeds) if training else (1.0,),
         training,
     )
-    total = count_utterances(data_dir)
-    parts = [args.part] if args.part else list(range(1, num_parts + 1))
-    tasks = [
-        (data_dir, feats_dir, extractor, num_parts, p, part_size(total, num_parts, p))
-        for p in parts
-    ]
+    parts = [args.part] if args.part else range(1, num_parts + 1)
+    tasks = [(data_dir, feats_dir, extractor, num_parts, part) for part in parts]
     if len(tasks) == 1 or args.nj == 1:
         for task in tasks:
             run_part(task)
@@ -73,8 +74,7 @@ def main(argv=None):
         with get_context("spawn").Pool(args.nj) as pool:
             pool.map(run_part, tasks, chunksize=1)
     if not args.part:
-        good, bad = merge_shards(data_dir, feats_dir, num_parts, training)
-        print(f"{data_dir}: features of {good} utterances, {bad} without")
+        print(merge_shards(data_dir, feats_dir, num_parts, training))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Share a data directory out, or take a part of it: python -m speechllm.bin.split_data_dir data/mini/train --num_parts 4
+"""Share a data directory out, or take a subset of it.
 
-Writes DATA_DIR/split4/1 .. DATA_DIR/split4/4, in order. With --langs or --utt_list a subset goes to --out.
+python -m speechllm.bin.split_data_dir data/mini/train --num_parts 4
+
+writes data/mini/train/split4/1 to 4. With --langs or --utt_list a subset goes to --out instead.
 """
 
 import argparse
@@ -24,7 +26,7 @@ def main(argv=None):
     args = get_parser().parse_args(argv)
     from pathlib import Path
 
-    from speechllm.data.data_dir import read_list, split_data_dir, subset_data_dir
+    from speechllm.data.subset import read_list, split_data_dir, subset_data_dir
     from speechllm.errors import UserError
 
     if bool(args.num_parts) == bool(args.out):

@@ -1,4 +1,8 @@
-"""Train the CTC units: python -m speechllm.bin.train_tokenizer --config conf/mini/tokenizer.yaml --text data/mini/train/text --out exp/mini/units.model"""
+"""Train the CTC units.
+
+python -m speechllm.bin.train_tokenizer --config conf/mini/tokenizer.yaml \
+    --text data/mini/train/text --out exp/mini/units.model
+"""
 
 from speechllm.bin import cli
 from speechllm.config import TokenizerConfig

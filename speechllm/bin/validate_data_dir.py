@@ -1,4 +1,7 @@
-"""Check data directories: python -m speechllm.bin.validate_data_dir data/mini/train"""
+"""Check data directories.
+
+python -m speechllm.bin.validate_data_dir data/mini/train
+"""
 
 import argparse
 
@@ -6,7 +9,9 @@ from speechllm.bin import cli
 
 
 def get_parser():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data_dirs", nargs="+", help="data directories")
     parser.add_argument("--allow_empty_text", action="store_true", help="some texts may be empty")
     return parser

@@ -13,10 +13,8 @@ from speechllm.errors import UserError
 
 HEADER_SIZE = 32  # bytes read at first, more than any header of ours has
 MAX_OPEN_FILES = 256
-QUANTILES = (
-    65535  # codes of a column's quantiles, between the least and the greatest value of the matrix
-)
-# A byte stands on one of three lines: 0..64 between the quantiles 0 and 25 %, 64..192 up to 75 %, 192..255 up to 100 %.
+QUANTILES = 65535  # greatest code of a quantile; the codes span the values of the matrix
+# A byte lies on one of three lines between a column's quantiles of 0, 25, 75 and 100 %.
 KNOTS = np.array([0, 64, 192, 255], np.float32)
 
 
@@ -74,7 +72,7 @@ def decode(codes: np.ndarray, knots: np.ndarray) -> np.ndarray:
 
 
 class OpenFiles:
-    """Files kept open for random reading; a file that is pushed out closes when its last reader is done."""
+    """Files kept open for random reading; one that is pushed out closes after its last reader."""
 
     def __init__(self):
         self.lock, self.files = Lock(), OrderedDict()
@@ -119,7 +117,10 @@ def read_matrix(path: str, offset: int) -> np.ndarray:
 
 
 def read_exactly(file, size: int, offset: int, path: str) -> bytearray:
-    """Exactly ``size`` bytes, writable. The position goes with the call: threads and forks may share the file."""
+    """Exactly ``size`` bytes, writable.
+
+    The position goes with the call, so threads and forked processes may share the file.
+    """
     data = bytearray(size)
     done = 0
     while done < size:
@@ -133,15 +134,3 @@ def read_exactly(file, size: int, offset: int, path: str) -> bytearray:
 def read_ark(path: str, offset: int) -> Tensor:
     """The features (T, F) at an offset of an ark file, as a float32 tensor; see ``read_matrix``."""
     return torch.from_numpy(np.ascontiguousarray(read_matrix(path, offset)))
-
-
-def parse_position(value: str) -> tuple[str, int]:
-    """Path and offset of ``feats.ark:123``, an entry of feats.scp.
-
-    Raises:
-        UserError: it has another form.
-    """
-    path, _, offset = value.rpartition(":")
-    if not path or not offset.isdigit():
-        raise UserError(f"{value!r} should be <ark path>:<offset>; extract the features again")
-    return path, int(offset)

@@ -30,7 +30,8 @@ def read_audio(
         resample: convert another sampling rate, otherwise it is an error.
 
     Raises:
-        UserError: missing, not audio, empty, truncated, holding NaN or infinite samples, or of another rate.
+        UserError: missing, not audio, empty, truncated, with samples that are NaN or infinite, or
+            of another rate where that is not wanted.
     """
     check_complete(path)
     try:

@@ -4,20 +4,20 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from speechllm.data.tables import iter_table, read_table, write_table
 from speechllm.errors import UserError
 
-# The tables of a data directory beside wav.scp, each with the field of an utterance that it holds.
+# Tables beside wav.scp and spk2utt, each with the field of an utterance that it holds.
 REQUIRED_TABLES = {"text": "text", "utt2spk": "spk_id", "utt2lang": "lang"}
 OPTIONAL_TABLES = {"text.src": "text_src", "utt2prompt": "prompt"}
+NO_END = -1.0  # in segments: to the end of the recording
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """What a data directory knows of one utterance; ``start`` and ``end`` are seconds in ``audio``."""
+    """What a data directory knows of one utterance; ``start``, ``end`` are seconds in ``audio``."""
 
     utt_id: str
     spk_id: str
@@ -30,23 +30,71 @@ class Utterance:
     prompt: str | None = None
 
 
-def check_utterance(utt: Utterance, last: str):
+def check_utterance(utt: Utterance, last: Utterance | None):
     """Raise UserError if an utterance cannot stand after ``last`` in a data directory."""
-    if not utt.utt_id or any(c.isspace() for c in utt.utt_id + utt.spk_id) or not utt.spk_id:
-        raise UserError(
-            f"utterance id {utt.utt_id!r}, speaker {utt.spk_id!r}: must be words without spaces"
-        )
-    if utt.utt_id == last:
-        raise UserError(f"{utt.utt_id}: two utterances have this id; ids must be unique")
-    if utt.utt_id < last:
-        raise UserError(f"{utt.utt_id} comes after {last}: utterances must be sorted by id")
+    for name in (utt.utt_id, utt.spk_id):
+        if not name or any(c.isspace() for c in name):
+            raise UserError(f"{utt.utt_id!r} of {utt.spk_id!r}: ids must be words without spaces")
     if not utt.utt_id.startswith(utt.spk_id):
-        raise UserError(
-            f"{utt.utt_id}: must start with its speaker {utt.spk_id}, or Kaldi's order breaks"
-        )
+        raise UserError(f"{utt.utt_id}: must start with its speaker {utt.spk_id}; rename one")
     for value in (utt.text, utt.audio, utt.lang, utt.text_src or "", utt.prompt or ""):
         if "\n" in value or "\r" in value:
-            raise UserError(f"{utt.utt_id}: a value has a line break: {value!r}")
+            raise UserError(f"{utt.utt_id}: a value has a line break: {value!r}; replace it")
+    if last is None:
+        return
+    if utt.utt_id == last.utt_id:
+        raise UserError(f"{utt.utt_id}: two utterances have this id; ids must be unique")
+    if utt.utt_id < last.utt_id:
+        raise UserError(f"{utt.utt_id} comes after {last.utt_id}: sort utterances by their ids")
+    if utt.spk_id < last.spk_id:
+        raise UserError(
+            f"{utt.utt_id}: speaker {utt.spk_id} comes after {last.spk_id}: utterances and "
+            "speakers sort differently; give all speakers ids of one length"
+        )
+
+
+class TableFiles:
+    """The tables of a data directory while they are written, under temporary names."""
+
+    def __init__(self, path: Path, first: Utterance, stack: ExitStack):
+        self.path = path
+        optional = {n: f for n, f in OPTIONAL_TABLES.items() if getattr(first, f) is not None}
+        self.fields = REQUIRED_TABLES | optional
+        self.audio = "wav.scp" if first.start is None else "segments"
+        names = [*self.fields, self.audio, "spk2utt"]
+        self.files = {n: stack.enter_context(self.open(n)) for n in names}
+        self.recordings = {}  # audio path to recording id, where there are segments
+
+    def open(self, name: str):
+        return open(self.path / f"{name}.tmp", "w", encoding="utf-8", newline="\n")
+
+    def write(self, utt: Utterance, last: Utterance | None):
+        for name, field in self.fields.items():
+            value = getattr(utt, field)
+            self.files[name].write(f"{utt.utt_id} {value}\n" if value else f"{utt.utt_id}\n")
+        value = utt.audio
+        if self.audio == "segments":
+            rec = self.recordings.setdefault(utt.audio, f"rec{len(self.recordings):09}")
+            end = NO_END if utt.end is None else utt.end
+            value = f"{rec} {utt.start or 0.0:.4f} {end:.4f}"
+        self.files[self.audio].write(f"{utt.utt_id} {value}\n")
+        if last is None or utt.spk_id != last.spk_id:
+            self.files["spk2utt"].write(utt.spk_id if last is None else f"\n{utt.spk_id}")
+        self.files["spk2utt"].write(f" {utt.utt_id}")
+
+    def finish(self):
+        """Give all tables their names, and remove those of an earlier data directory."""
+        self.files["spk2utt"].write("\n")
+        for file in self.files.values():
+            file.close()
+        names = set(self.files)
+        if self.recordings:
+            write_table(self.path / "wav.scp.tmp", {r: a for a, r in self.recordings.items()})
+            names.add("wav.scp")
+        for name in {*OPTIONAL_TABLES, "segments"} - names:
+            (self.path / name).unlink(missing_ok=True)
+        for name in sorted(names):
+            os.replace(self.path / f"{name}.tmp", self.path / name)
 
 
 def write_data_dir(path: str | Path, utterances: Iterable[Utterance]) -> int:
@@ -60,59 +108,37 @@ def write_data_dir(path: str | Path, utterances: Iterable[Utterance]) -> int:
         the number of utterances.
 
     Raises:
-        UserError: none, not sorted, not unique, not starting with the speaker.
+        UserError: no utterances, not sorted, not unique, or not starting with the speaker.
     """
     path = Path(path)
     utterances = iter(utterances)
-    first = next(utterances, None)
-    if first is None:
+    utt = next(utterances, None)
+    if utt is None:
         raise UserError(f"{path}: no utterances to write; check the corpus and the options")
     path.mkdir(parents=True, exist_ok=True)
-    tables = REQUIRED_TABLES | {
-        n: f for n, f in OPTIONAL_TABLES.items() if getattr(first, f) is not None
-    }
-    recordings = {}  # audio path to recording id, only where there are segments
+    last, count = None, 0
     with ExitStack() as stack:
-        names = [*tables, "spk2utt", "segments" if first.start is not None else "wav.scp"]
-        files = {
-            n: stack.enter_context(open(path / f"{n}.tmp", "w", encoding="utf-8")) for n in names
-        }
-        last, last_spk, count = "", "", 0
-        while first is not None:
-            utt, first = first, next(utterances, None)
+        tables = TableFiles(path, utt, stack)
+        while utt is not None:
             check_utterance(utt, last)
-            for name, field in tables.items():
-                value = getattr(utt, field)
-                files[name].write(f"{utt.utt_id} {value}\n" if value else f"{utt.utt_id}\n")
-            if "segments" in files:
-                rec = recordings.setdefault(utt.audio, f"rec{len(recordings):09}")
-                start, end = utt.start or 0.0, -1 if utt.end is None else utt.end
-                files["segments"].write(f"{utt.utt_id} {rec} {start:.4f} {end:.4f}\n")
-            else:
-                files["wav.scp"].write(f"{utt.utt_id} {utt.audio}\n")
-            if utt.spk_id != last_spk and utt.spk_id < last_spk:
-                raise UserError(
-                    f"{utt.utt_id}: speaker {utt.spk_id} comes after {last_spk}; use ids of one length"
-                )
-            if utt.spk_id != last_spk:
-                files["spk2utt"].write(("\n" if last_spk else "") + utt.spk_id)
-            files["spk2utt"].write(f" {utt.utt_id}")
-            last, last_spk, count = utt.utt_id, utt.spk_id, count + 1
-        files["spk2utt"].write("\n")
-    if recordings:
-        write_table(path / "wav.scp.tmp", {rec: audio for audio, rec in recordings.items()})
-    for name in {*OPTIONAL_TABLES, "segments"} - {*names}:
-        (path / name).unlink(missing_ok=True)
-    for name in sorted({*names, "wav.scp"}):
-        os.replace(path / f"{name}.tmp", path / name)
+            tables.write(utt, last)
+            last, utt, count = utt, next(utterances, None), count + 1
+        tables.finish()
     return count
+
+
+def check_audio_path(table: Path, key: str, audio: str):
+    if not audio or audio.startswith("|") or audio.endswith("|"):
+        raise UserError(
+            f"{table}: {key}: {audio!r} is not a path; pipes are not run, convert audio to files"
+        )
 
 
 def iter_audio(path: str | Path) -> Iterator[tuple[str, str, float | None, float | None]]:
     """Yield (utt_id, audio path, start, end) from wav.scp, or from segments where they exist.
 
     Raises:
-        UserError: a shell pipe, a segment of an unknown recording or without a positive length.
+        UserError: a shell pipe, or a segment of an unknown recording or without length.
     """
     path = Path(path)
     if not (path / "segments").exists():
@@ -123,140 +149,53 @@ def iter_audio(path: str | Path) -> Iterator[tuple[str, str, float | None, float
     recordings = read_table(path / "wav.scp")
     for rec, audio in recordings.items():
         check_audio_path(path / "wav.scp", rec, audio)
-    for utt_id, value in iter_table(path / "segments"):
+    for number, (utt_id, value) in enumerate(iter_table(path / "segments"), start=1):
+        where = f"{path}/segments:{number}: {utt_id}"
         try:
             rec, start, end = value.split()
             start, end = float(start), float(end)
         except ValueError:
-            raise UserError(
-                f"{path}/segments: {utt_id}: should be recording, start, end; got {value!r}"
-            ) from None
+            raise UserError(f"{where}: {value!r} should be a recording, start and end") from None
         if rec not in recordings:
-            raise UserError(f"{path}/segments: {utt_id}: recording {rec} is not in wav.scp")
-        if start < 0 or (end != -1 and end <= start):
-            raise UserError(
-                f"{path}/segments: {utt_id}: from {start} to {end} s is no stretch of audio"
-            )
-        yield utt_id, recordings[rec], start, None if end == -1 else end
-
-
-def check_audio_path(table: Path, key: str, audio: str):
-    if not audio or audio.endswith("|") or audio.startswith("|"):
-        raise UserError(
-            f"{table}: {key}: {audio!r} is not a path; shell pipes are not run, convert the audio to files"
-        )
+            raise UserError(f"{where}: recording {rec} is not in wav.scp; add it")
+        if start < 0 or (end != NO_END and end <= start):
+            raise UserError(f"{where}: from {start} to {end} seconds is no stretch of audio")
+        yield utt_id, recordings[rec], start, None if end == NO_END else end
 
 
 def iter_data_dir(path: str | Path) -> Iterator[Utterance]:
     """Yield the utterances of a data directory, reading all its tables in lock step.
 
     Raises:
-        UserError: a table is missing, unsorted or disagrees with wav.scp; naming file and utterance.
+        UserError: a table is missing, unsorted or disagrees with the others; naming file, line
+            and utterance.
     """
     path = Path(path)
     names = REQUIRED_TABLES | {n: f for n, f in OPTIONAL_TABLES.items() if (path / n).exists()}
     tables = {field: (name, iter_table(path / name)) for name, field in names.items()}
     audio_table = "segments" if (path / "segments").exists() else "wav.scp"
-    utt_id = ""
-    for utt_id, audio, start, end in iter_audio(path):
+    number = 0
+    for number, (utt_id, audio, start, end) in enumerate(iter_audio(path), start=1):
         values = {}
         for field, (name, rows) in tables.items():
             key, values[field] = next(rows, (None, ""))
             if key != utt_id:
-                where, what = (name, utt_id) if key is None or key > utt_id else (audio_table, key)
+                lacks, has, which = name, audio_table, utt_id
+                if key is not None and key < utt_id:
+                    lacks, has, which = audio_table, name, key
                 raise UserError(
-                    f"{path}/{where}: {what} is missing, but other tables have it; prepare the data again"
+                    f"{path}/{lacks}:{number}: {which} is not here, but in {has}; "
+                    "prepare the data again"
                 )
         yield Utterance(utt_id=utt_id, audio=audio, start=start, end=end, **values)
     for name, rows in tables.values():
         for key, _ in rows:
             raise UserError(
-                f"{path}/{audio_table}: {key} is missing, but {name} has it; prepare the data again"
+                f"{path}/{audio_table}:{number + 1}: {key} is not here, but in {name}; "
+                "prepare the data again"
             )
 
 
 def read_data_dir(path: str | Path) -> list[Utterance]:
     """All utterances of a data directory; see ``iter_data_dir``."""
     return list(iter_data_dir(path))
-
-
-def count_utterances(path: str | Path) -> int:
-    """Lines of ``text``."""
-    try:
-        with open(Path(path) / "text", "rb") as file:
-            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}/text: no such file; is this a data directory?") from error
-
-
-def part_bounds(count: int, num_parts: int, part: int) -> tuple[int, int]:
-    """First and one past the last of part ``part`` (from 1) when ``count`` things are shared out in order.
-
-    >>> [part_bounds(10, 3, part) for part in (1, 2, 3)]
-    [(0, 3), (3, 6), (6, 10)]
-    """
-    return count * (part - 1) // num_parts, count * part // num_parts
-
-
-def split_data_dir(path: str | Path, num_parts: int) -> list[Path]:
-    """Write ``path/split<N>/<1..N>``, contiguous parts that differ by one utterance at most.
-
-    Raises:
-        UserError: fewer utterances than parts.
-    """
-    path = Path(path)
-    total = count_utterances(path)
-    if not 0 < num_parts <= total:
-        raise UserError(f"{path}: {total} utterances cannot be shared out among {num_parts} parts")
-    utterances, folders = iter_data_dir(path), []
-    for part in range(1, num_parts + 1):
-        first, last = part_bounds(total, num_parts, part)
-        folders.append(path / f"split{num_parts}" / str(part))
-        write_data_dir(folders[-1], islice(utterances, last - first))
-    return folders
-
-
-def subset_data_dir(
-    path: str | Path,
-    out: str | Path,
-    langs: list[str] | None = None,
-    utt_ids: set[str] | None = None,
-) -> int:
-    """Write the utterances of some languages, or of a list, as a data directory without features.
-
-    Raises:
-        UserError: a language or an utterance that is not there.
-    """
-    found_langs, found_ids = set(), set()
-
-    def wanted() -> Iterator[Utterance]:
-        for utt in iter_data_dir(path):
-            if (langs is None or utt.lang in langs) and (utt_ids is None or utt.utt_id in utt_ids):
-                found_langs.add(utt.lang)
-                found_ids.add(utt.utt_id)
-                yield utt
-
-    count = write_data_dir(out, wanted())
-    if langs is not None and (missing := set(langs) - found_langs):
-        raise UserError(f"{path}: no utterances in language {min(missing)}")
-    if utt_ids is not None and langs is None and (missing := utt_ids - found_ids):
-        raise UserError(
-            f"{path}: {len(missing)} listed utterances are not there, first: {min(missing)}"
-        )
-    return count
-
-
-def read_list(path: str | Path) -> set[str]:
-    """First word of each line.
-
-    Raises:
-        UserError: no such file.
-    """
-    try:
-        return {
-            line.split()[0]
-            for line in Path(path).read_text(encoding="utf-8").splitlines()
-            if line.strip()
-        }
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error

@@ -37,7 +37,7 @@ class Fbank:
     Args:
         num_mel_bins: filters from ``low_freq`` to ``high_freq``; 0 is half the sampling rate.
         use_energy: put the log energy of the frame before the filters.
-        snip_edges: only frames that lie inside the audio; otherwise one per shift, with mirrored edges.
+        snip_edges: only frames inside the audio; otherwise one per shift, with mirrored edges.
 
     Raises:
         ValueError: so many filters that one of them holds no FFT bin.
@@ -105,9 +105,9 @@ class Fbank:
             return out
         if not self.snip_edges:
             samples = self.mirror(samples)
-        # The mean of a frame is taken off before pre-emphasis in Kaldi; both are linear, so it can be done
-        # after it: (x[t] - m) - 0.97 (x[t-1] - m) = (x[t] - 0.97 x[t-1]) - 0.03 m. The window is 0 at the
-        # frame's first sample, so what stands there does not matter.
+        # Kaldi takes off a frame's mean m before pre-emphasis. Both are linear, so it can be done
+        # after it: (x[t] - m) - 0.97 (x[t-1] - m) = (x[t] - 0.97 x[t-1]) - 0.03 m. The window is 0
+        # at a frame's first sample, so what stands there does not matter.
         emphasised = torch.sub(samples[1:], samples[:-1], alpha=PREEMPHASIS)
         raw = samples.unfold(0, self.length, self.shift)
         means = frame_means(samples, self.length, self.shift, num_frames)

@@ -1,4 +1,4 @@
-"""Batches of utterances as pure functions of their lengths: the same arguments give the same batches."""
+"""Batches of utterances as pure functions of their lengths: same arguments, same batches."""
 
 import numpy as np
 
@@ -19,15 +19,16 @@ def plan_batches(
 ) -> list[np.ndarray]:
     """The batches of one epoch, in random order.
 
-    Utterances of similar length go together: the size of a batch times its longest utterance is at most
-    ``batch_frames``. An utterance that is longer than that is a batch of its own. To go on in the middle of an
-    epoch, skip the batches that are done.
+    Utterances of similar length go together: the size of a batch times its longest utterance is
+    at most ``batch_frames``. An utterance that is longer than that is a batch of its own. To go on
+    in the middle of an epoch, skip the batches that are done.
 
     Args:
         num_frames: (N,) frames of all utterances.
         chosen: indices to use; all if None.
         max_batch_size: utterances per batch; 0 is no limit.
-        lang_ids: (N,) language of each utterance, for ``lang_beta`` other than 1; see ``sample_languages``.
+        lang_ids: (N,) language of each utterance, for ``lang_beta``.
+        lang_beta: 1 takes languages as they come; otherwise see ``sample_languages``.
 
     Returns:
         arrays of indices, together each chosen utterance once (with ``lang_beta`` 1).
@@ -48,7 +49,10 @@ def batches_in_order(
     chosen: np.ndarray | None = None,
     max_batch_size: int = 0,
 ) -> list[np.ndarray]:
-    """Batches for decoding: each chosen utterance once, longest first, so that lack of memory shows at once."""
+    """Batches for decoding: each chosen utterance once, longest first.
+
+    So a lack of memory shows at once. Lengths are as in ``plan_batches``.
+    """
     chosen = np.arange(len(num_frames)) if chosen is None else np.asarray(chosen)
     order = chosen[np.argsort(-num_frames[chosen].astype(np.int64), kind="stable")]
     batches = cut(num_frames[order], batch_frames, max_batch_size)
@@ -76,10 +80,10 @@ def sample_languages(
     beta: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Draw an epoch of the same length in which a language has the share hours ** beta (arXiv:1901.07291).
+    """Draw an epoch of the same length with shares of hours ** beta (arXiv:1901.07291).
 
-    A language that gets more than it has is repeated whole, the rest of its share is drawn at random without
-    repetition; one that gets less is drawn without repetition, another part of it in another epoch.
+    A language that gets more than it has is repeated whole, and the rest of its share is drawn
+    without repetition; one that gets less is drawn without repetition, anew in each epoch.
     """
     langs = lang_ids[chosen]
     hours = np.bincount(langs, weights=num_frames[chosen].astype(np.float64))
@@ -94,7 +98,7 @@ def sample_languages(
 
 
 def share_of_rank(batches: list[np.ndarray], rank: int, world_size: int) -> list[np.ndarray]:
-    """Every ``world_size``-th batch. All ranks get equally many: the first batches are used again to fill up."""
+    """Every ``world_size``-th batch; the first ones are used again so that all get as many."""
     missing = -len(batches) % world_size
     filled = batches + [batches[i % len(batches)] for i in range(missing)]
     return filled[rank::world_size]

@@ -1,4 +1,4 @@
-"""Speed perturbation: the same speech, faster or slower, as further utterances of further speakers (Ko et al., 2015)."""
+"""Speed perturbation (Ko et al., 2015): speech at another speed, as that of other speakers."""
 
 import re
 

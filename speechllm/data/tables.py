@@ -17,8 +17,13 @@ RUN_SIZE = 1_000_000  # rows that are sorted in memory at once
 def atomic_write(path: str | Path, mode: str = "w"):
     """Open a temporary file beside ``path`` that takes its name only when all is written."""
     tmp = f"{path}.tmp"
-    with open(tmp, mode, encoding=None if "b" in mode else "utf-8") as file:
-        yield file
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        with open(tmp, mode, **text) as file:
+            yield file
+    except BaseException:
+        Path(tmp).unlink(missing_ok=True)
+        raise
     os.replace(tmp, path)
 
 
@@ -26,30 +31,42 @@ def iter_table(path: str | Path) -> Iterator[tuple[str, str]]:
     """Yield (key, value) of a Kaldi table; the value may be empty.
 
     Raises:
-        UserError: no such file, not UTF-8, a line without key, keys not unique or not in the order of LC_ALL=C.
+        UserError: no such file, not UTF-8, a line without key, or keys that are not unique and in
+            the order of LC_ALL=C.
     """
     last, number = "", 0
     try:
         with open(path, encoding="utf-8", newline="\n") as file:
-            for number, line in enumerate(file, start=1):  # noqa: B007  the error below needs it
-                key, _, value = line.rstrip("\r\n").partition(" ")
-                if "\t" in key:
-                    key, _, value = line.rstrip("\r\n").partition("\t")
-                if not key:
-                    raise UserError(f"{path}:{number}: a line without utterance id; remove it")
-                if key <= last:
-                    wrong = "stands twice" if key == last else f"comes after {last}"
-                    raise UserError(
-                        f"{path}:{number}: {key} {wrong}; sort uniquely, LC_ALL=C sort -u"
-                    )
+            for line in file:
+                number += 1
+                key, value = split_line(line)
+                if key <= last:  # code points order as bytes of UTF-8 do
+                    raise UserError(f"{path}:{number}: {complain(key, last)}")
                 last = key
-                yield key, value.strip()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; has the stage that writes it finished?") from error
+                yield key, value
+    except OSError as error:
+        hint = "has the stage that writes it finished?"
+        raise UserError(f"{path}: {error.strerror}; {hint}") from error
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}:{number + 1}: not UTF-8 ({error.reason}); convert the file"
-        ) from error
+        where = f"{path}: after line {number}"
+        raise UserError(f"{where}: not UTF-8 ({error.reason}); convert the file") from error
+
+
+def split_line(line: str) -> tuple[str, str]:
+    """Key and value, between which stands a space or a tab."""
+    key, _, value = line.rstrip("\r\n").partition(" ")
+    if "\t" in key:
+        key, _, rest = line.rstrip("\r\n").partition("\t")
+        value = rest
+    return key, value.strip()
+
+
+def complain(key: str, last: str) -> str:
+    if not key:
+        return "a line that does not start with an utterance id; remove it"
+    if key == last:
+        return f"{key} stands twice; ids must be unique"
+    return f"{key} comes after {last}; sort the file with LC_ALL=C sort"
 
 
 def read_table(path: str | Path) -> dict[str, str]:
@@ -57,18 +74,17 @@ def read_table(path: str | Path) -> dict[str, str]:
     return dict(iter_table(path))
 
 
-def write_table(path: str | Path, rows: dict[str, str] | Iterable[tuple[str, str]]):
+def write_table(path: str | Path, rows: dict[str, str]):
     """Write a Kaldi table, sorted, in one step."""
-    rows = rows.items() if isinstance(rows, dict) else rows
     with atomic_write(path) as file:
-        for key, value in sorted(rows):
-            file.write(f"{key} {value}\n" if value else f"{key}\n")
+        for key in sorted(rows):
+            file.write(f"{key} {rows[key]}\n" if rows[key] else f"{key}\n")
 
 
 def sorted_rows(rows: Iterable[tuple], run_size: int = RUN_SIZE) -> Iterator[tuple]:
-    """Sort tuples of strings without line ends or tabs, through temporary files where they are many.
+    """Sort tuples of strings without tabs and line ends, through temporary files if there are many.
 
-    Code points order as UTF-8 bytes do, so this is the order of LC_ALL=C.
+    The order is that of LC_ALL=C.
     """
     rows = iter(rows)
     with ExitStack() as stack:
@@ -77,7 +93,8 @@ def sorted_rows(rows: Iterable[tuple], run_size: int = RUN_SIZE) -> Iterator[tup
             if not runs and len(run) < run_size:
                 yield from run
                 return
-            file = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n"))
+            file = tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n")
+            stack.enter_context(file)
             file.writelines("\t".join(row) + "\n" for row in run)
             file.seek(0)
             runs.append(tuple(line.rstrip("\n").split("\t")) for line in file)

@@ -17,8 +17,8 @@ MAX_SENTENCES = 2_000_000  # more text does not change the pieces, it only takes
 class CtcTokenizer:
     """Text to CTC units and back.
 
-    A unit is a piece of the SentencePiece model plus one; characters that the model never saw become
-    the unit ``unk_id`` and are counted in ``num_unknown``.
+    A unit is a piece of the SentencePiece model plus one. Characters that the model never saw
+    become the unit ``unk_id``.
 
     Raises:
         UserError: the file is missing or is not a SentencePiece model.
@@ -36,13 +36,10 @@ class CtcTokenizer:
             ) from error
         self.unk_id = self.pieces.unk_id() + 1
         self.vocab_size = self.pieces.get_piece_size() + 1  # the blank included
-        self.num_unknown = 0
 
     def encode(self, text: str) -> list[int]:
         """Units of a text."""
-        units = self.encode_quietly(text)
-        self.num_unknown += units.count(self.unk_id)
-        return units
+        return [piece + 1 for piece in self.pieces.encode(text)]
 
     def decode(self, units: Iterable[int]) -> str:
         """Text of units without blanks; an unknown one is written as U+2047."""
@@ -50,12 +47,7 @@ class CtcTokenizer:
 
     def unknown_characters(self, text: str) -> list[str]:
         """Characters of a text that the model has no piece for, sorted, each once."""
-        return sorted(
-            {c for c in set(text) if not c.isspace() and self.unk_id in self.encode_quietly(c)}
-        )
-
-    def encode_quietly(self, text: str) -> list[int]:
-        return [piece + 1 for piece in self.pieces.encode(text)]
+        return sorted(c for c in set(text) if not c.isspace() and self.unk_id in self.encode(c))
 
 
 def train(
@@ -63,7 +55,8 @@ def train(
 ) -> CtcTokenizer:
     """Train a SentencePiece model in which decoding gives back the text, and write it to ``path``.
 
-    The same texts give the same model. Text that does not support ``vocab_size`` pieces gets fewer, and a line says so.
+    The same texts give the same model. A text that does not support ``vocab_size`` pieces gets
+    fewer, and a line says so.
 
     Args:
         texts: one sentence each; of many, every n-th is read.
@@ -80,7 +73,8 @@ def train(
     num_chars = len(set("".join(texts)) - {" "})
     if num_chars + 2 > vocab_size:  # the unknown piece and the mark of a word's beginning
         raise UserError(
-            f"vocab_size {vocab_size} is too small: the text has {num_chars} characters; set it to {num_chars + 2} or more"
+            f"vocab_size {vocab_size} is too small: the text has {num_chars} different characters; "
+            f"set it to {num_chars + 2} or more"
         )
     data = fit(texts, vocab_size, model_type)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +108,7 @@ def fit(texts: list[str], vocab_size: int, model_type: str) -> bytes:
             minloglevel=2,
         )
     except RuntimeError as error:
-        # Pairs of characters run out before bpe reaches the size; the message holds the size that works.
+        # bpe has merged all there is before it reached the size; the message holds one that works.
         if match := re.search(r"set it to a value <= (\d+)", str(error)):
             return fit(texts, int(match.group(1)), model_type)
         raise

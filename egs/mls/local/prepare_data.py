@@ -1,7 +1,9 @@
-"""Data directories from Multilingual LibriSpeech: local/prepare_data.py --corpora /data/mls --langs "en de" --set train data/train
+"""Write a data directory from Multilingual LibriSpeech (openslr.org/94).
 
-Reads the folders mls_<language> (flac) or mls_<language>_opus as they come out of the archives (openslr.org/94).
-Of the training set up to 5 % of the transcripts may lack their audio; of dev and test none.
+python local/prepare_data.py --corpora /data/mls --langs "en de" --set train data/train
+
+Reads the folders mls_<language> (flac) or mls_<language>_opus as they come out of the archives. Of
+the training set 5 % of the transcripts may lack their audio, of dev and test none.
 """
 
 import argparse
@@ -60,7 +62,8 @@ def corpus_dir(corpora: Path, lang: str) -> Path:
     """The folder of a language, flac or opus."""
     if not corpora.is_dir():
         raise UserError(
-            f"--corpora should name an existing folder with mls_<language>[_opus] in it, got '{corpora}'"
+            "--corpora should name an existing folder that holds mls_<language> or "
+            f"mls_<language>_opus, got '{corpora}'"
         )
     if lang not in LANGUAGES:
         raise UserError(f"--langs: MLS has no language {lang!r}; it has {' '.join(LANGUAGES)}")
@@ -69,7 +72,8 @@ def corpus_dir(corpora: Path, lang: str) -> Path:
         if (corpora / name).is_dir():
             return corpora / name
     raise UserError(
-        f"{corpora}: neither {names[0]} nor {names[1]} is in it; unpack the archive there, or change --langs"
+        f"{corpora}: neither {names[0]} nor {names[1]} is in it; unpack the archive there, or "
+        "change --langs"
     )
 
 
@@ -109,7 +113,7 @@ def read_durations(path: Path) -> Iterator[tuple[str, str]]:
                 seconds = float(end) - float(start)
             except ValueError:
                 raise UserError(
-                    f"{path}:{number}: {line.rstrip()!r} should be a handle, a source, start and end"
+                    f"{path}:{number}: {line.rstrip()!r} should be handle, source, start and end"
                 ) from None
             yield padded(path, number, handle), f"{seconds:.2f}"
 
@@ -151,7 +155,7 @@ class Report:
         ):
             if not found:
                 continue
-            text = f"{self.set_dir}: {len(found)} {what} ({total} transcripts in all), first: {found[0]}"
+            text = f"{self.set_dir}: {len(found)} {what} ({total} transcripts), first: {found[0]}"
             if len(found) > (MAX_MISSING * total if self.is_train else 0):
                 allowed = f"at most {MAX_MISSING:.0%} may be" if self.is_train else "none may be"
                 raise UserError(f"{text}; {allowed}, unpack the archive again")
@@ -177,7 +181,8 @@ def seconds_of(durations: Iterator[tuple[str, str]], key: str, set_dir: Path) ->
         if other > key:
             break
     raise UserError(
-        f"{set_dir}/segments.txt: no segment for {key}, but transcripts.txt has it; unpack the archive again"
+        f"{set_dir}/segments.txt: no segment of {key}, but transcripts.txt has it; "
+        "unpack the archive again"
     )
 
 
@@ -225,8 +230,8 @@ def read_set(
     elif num_found < len(handles):
         missing = len(handles) - num_found
         raise UserError(
-            f"{set_dir}/limited_supervision: {missing} of {len(handles)} handles are not in transcripts.txt; "
-            "unpack the archive again"
+            f"{set_dir}/limited_supervision: {missing} of {len(handles)} handles are not in "
+            "transcripts.txt; unpack the archive again"
         )
     report.check()
 
