@@ -1,0 +1,45 @@
+# shellcheck shell=bash
+# Put the toolkit and its Python on the search paths; sourced by every run.sh, after cd to its folder.
+#
+#   . ../../utils/path.sh
+#
+# The first use installs tools/venv; later ones only where the pinned versions have changed. With
+# SPEECHLLM_PYTHON=/path/to/python that interpreter and its packages are used, and nothing is installed.
+
+SPEECHLLM_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export SPEECHLLM_ROOT
+
+python_dir=${SPEECHLLM_ROOT}/tools/venv/bin
+if [ -n "${SPEECHLLM_PYTHON:-}" ]; then
+    if ! SPEECHLLM_PYTHON=$(command -v "${SPEECHLLM_PYTHON}"); then
+        echo "SPEECHLLM_PYTHON should name a Python interpreter; there is none at that path" >&2
+        exit 1
+    fi
+    python_dir=$(dirname "${SPEECHLLM_PYTHON}")
+    if ! [ "${python_dir}/python" -ef "${SPEECHLLM_PYTHON}" ]; then # python3.12 with no python beside it
+        python_dir=${SPEECHLLM_ROOT}/tools/venv.user
+        mkdir -p "${python_dir}"
+        printf '#!/bin/sh\nexec "%s" "$@"\n' "${SPEECHLLM_PYTHON}" >"${python_dir}/python"
+        chmod +x "${python_dir}/python"
+    fi
+fi
+
+case " $* " in
+    *" --help "* | *" -h "*) ;; # help does not have to wait for an installation
+    *)
+        if [ -n "${SPEECHLLM_PYTHON:-}" ]; then
+            "${python_dir}/python" "${SPEECHLLM_ROOT}/tools/check_install.py" --quick || exit 1
+        else
+            "${SPEECHLLM_ROOT}/tools/install.sh" --if-needed || exit 1
+        fi
+        ;;
+esac
+
+export PATH=${SPEECHLLM_ROOT}/utils:${python_dir}:${PATH}
+unset python_dir
+export PYTHONPATH=${SPEECHLLM_ROOT}${PYTHONPATH:+:${PYTHONPATH}}
+export PYTHONUNBUFFERED=1    # logs grow line by line
+export LC_ALL=C PYTHONUTF8=1 # sort by bytes, as data directories are; text is UTF-8 all the same
+export PYTHONIOENCODING=utf-8
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
+export TOKENIZERS_PARALLELISM=false # threads of the tokenizers deadlock in forked data workers

@@ -1,0 +1,123 @@
+# shellcheck shell=bash disable=SC2154
+# Run the stages of a recipe that are asked for and not yet done; sourced once exp, stage and stop_stage are set.
+#
+#   if run_stage 4 "pretrain the encoder" "${data}/train/feats.scp" conf/ctc.yaml -- "${ctc_opts}"; then
+#       discard_stale "${exp}/ctc"
+#       train --exp_dir "${exp}/ctc" ${ctc_opts}
+#       finish_stage "${exp}/ctc/best"
+#   fi
+#
+# Words before "--" are files and folders that the stage reads (one that ends in "?" may be missing);
+# "name=value" and all words after "--" are plain strings. A finished stage is skipped while they are unchanged
+# and what finish_stage named is there. Otherwise, or with force=true, it runs again with overwrite=true: what
+# the older run has left must be replaced. An interrupted stage runs with overwrite=false, to go on.
+
+# Print a line with the time.
+log() {
+    printf '%(%F %T)T %s\n' -1 "$*"
+}
+
+# Print a line for file $1, or for each file in folder $1 that decides what a stage makes: tables, text, configs,
+# weights. Audio, features and optimizers are not read; files above 64 MB count by size and time.
+list_contents() {
+    local file
+    find -L "$1" \( -name '.?*' -o -name audio -o -name clips \) -prune -o -type f ! -name '*optim*.safetensors' \
+        \( -path "$1" -o -name wav.scp -o -name feats.scp -o -name segments -o -name 'text*' -o -name 'utt2*' \
+        -o -name '*.txt' -o -name '*.tsv' -o -name '*.json' -o -name '*.yaml' -o -name '*.model' -o -name '*.bin' \
+        -o -name '*.safetensors' \) -print0 | LC_ALL=C sort -z |
+        while IFS= read -r -d '' file; do
+            if [ "$(stat -Lc %s "${file}")" -gt 67108864 ]; then
+                stat -Lc '%s %Y %n' "${file}"
+            else
+                sha256sum "${file}" || exit 1
+            fi
+        done
+}
+
+# Print what stage $1 would read, from the words given to run_stage.
+list_inputs() {
+    local number=$1 path
+    shift
+    while [ $# -gt 0 ] && [ "$1" != -- ]; do
+        path=${1%\?}
+        if [[ $1 =~ ^[A-Za-z_][A-Za-z0-9_.]*= ]]; then
+            echo "string $1"
+        elif [ -e "${path}" ]; then
+            list_contents "${path}" || exit 1
+        elif [ "${path}" = "$1" ]; then
+            echo "./${0##*/}: stage ${number} reads ${path}, which is missing; run the stage that makes it first" >&2
+            exit 1
+        fi
+        shift
+    done
+    printf 'string %s\n' "$@"
+}
+
+# run_stage NUMBER TITLE INPUT... [-- STRING...]: succeed if the stage has to run, and set overwrite.
+run_stage() {
+    local title="stage $1: $2" reason="" done_print="" started_print="" started_mark="" output outputs=()
+    if [ "$1" -lt "${stage}" ] || [ "$1" -gt "${stop_stage}" ]; then return 1; fi
+    stage_file=${exp}/.stages/$1
+    mkdir -p "${exp}/.stages"
+    stage_print=$(list_inputs "$1" "${@:3}") || exit 1
+    stage_print=$(sha256sum <<<"${stage_print}")
+    stage_print=${stage_print%% *}
+    overwrite=false
+
+    if [ -f "${stage_file}.done" ]; then
+        { read -r done_print && mapfile -t outputs; } <"${stage_file}.done"
+        [ "${done_print}" = "${stage_print}" ] || reason="its inputs have changed"
+        for output in "${outputs[@]}"; do [ -e "${output}" ] || reason="${output} is missing"; done
+        [ "${force:-false}" = false ] || reason="force is true"
+        if [ -z "${reason}" ]; then
+            log "${title}: already done, skipped"
+            return 1
+        fi
+    elif [ -f "${stage_file}.started" ]; then
+        read -r started_print started_mark <"${stage_file}.started" || true
+        if [ "${started_print}" != "${stage_print}" ]; then
+            reason="its inputs have changed"
+        elif [ "${started_mark}" = stale ]; then
+            reason="it was interrupted"
+        elif [ "${force:-false}" = true ]; then
+            reason="force is true"
+        else
+            title+=" (goes on where it was interrupted)"
+        fi
+    fi
+    if [ -n "${reason}" ]; then
+        overwrite=true
+        title+=" (stale: ${reason}; runs again)"
+    fi
+    mark_started "$([ -z "${reason}" ] || echo stale)"
+    rm -f "${stage_file}.done"
+    log "${title}"
+}
+
+# Write the stamp of a running stage; $1 is "stale" while results of an older run may lie about.
+mark_started() {
+    echo "${stage_print} $1" >"${stage_file}.tmp"
+    mv "${stage_file}.tmp" "${stage_file}.started"
+}
+
+# discard_stale FOLDER...: move what an older run has left out of the way, once; an interruption after this is resumed.
+discard_stale() {
+    local folder
+    [ "${overwrite}" = true ] || return 0
+    for folder in "$@"; do
+        if [ -e "${folder}" ]; then
+            rm -rf "${folder}.stale"
+            mv "${folder}" "${folder}.stale"
+            log "moved ${folder} to ${folder}.stale"
+        fi
+    done
+    overwrite=false
+    mark_started ""
+}
+
+# finish_stage [OUTPUT...]: the last line of a stage.
+finish_stage() {
+    printf '%s\n' "${stage_print}" "$@" >"${stage_file}.tmp"
+    mv "${stage_file}.tmp" "${stage_file}.done"
+    rm -f "${stage_file}.started"
+}
