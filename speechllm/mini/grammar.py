@@ -1,14 +1,23 @@
 """Sentences of the made-up world in eight languages, each with its English translation."""
 
-import importlib
 import random
 from dataclasses import dataclass, field
 
 from speechllm.errors import UserError
+from speechllm.mini.realisers import dutch, english, german, polish, romance
 from speechllm.mini.scene import Scene
 from speechllm.mini.world import draw_scene
 
-REALISERS = {"en": "english", "de": "german"}
+REALISERS = {
+    "en": english.realise,
+    "de": german.realise,
+    "nl": dutch.realise,
+    "fr": romance.french,
+    "es": romance.spanish,
+    "it": romance.italian,
+    "pt": romance.portuguese,
+    "pl": polish.realise,
+}
 LANGS = tuple(REALISERS)
 MIN_WORDS, MAX_WORDS = 4, 10
 
@@ -33,7 +42,7 @@ def realiser(lang: str):
         raise UserError(
             f"--langs: the made-up corpus has no language '{lang}'; choose from {' '.join(LANGS)}"
         )
-    return importlib.import_module(f"speechllm.mini.realisers.{REALISERS[lang]}").realise
+    return REALISERS[lang]
 
 
 class Grammar:

@@ -38,7 +38,7 @@ drink 5
 drink 3
     horse:5 dog:3 cow:3
     0.water:1
-    in_field:4 in_lake:0 behind_house:3
+    in_field:4 behind_house:3
     summer:5 afternoon:3
 drink 5
     mother:4 teacher:4 baker:2
@@ -113,7 +113,7 @@ see 4
 see 5
     fisherman:5 son:2 boy:2
     the.sea:6 a.boat:5 a.fish:4
-    in_sun:3 by_sea:0
+    in_sun:3
     morning:5 every_day:4 summer:3
 see 4
     bird:4 mouse:4 dog:3
@@ -123,7 +123,7 @@ see 4
 see 3
     knight:5 farmer:3
     a.house:4 a.horse:4 the.sea:3
-    in_field:4 in_city:0 in_sun:3
+    in_field:4 in_sun:3
     winter:3 morning:3
 meet 6
     mother:5 farmer:3 cook:2
@@ -241,7 +241,7 @@ wine red:5 white:2
 apple red:6 green:4
 cake big:4 small:2
 egg fresh:2 white:2
-fish big:5 fresh:2
+fish big:5 small:2
 book old:5 red:2
 flower red:5 white:4
 hat black:4 green:3 red:3
@@ -262,7 +262,7 @@ boat old:4 small:3 green:2
 apple red:5 green:4
 flower red:4 white:4
 hat black:1
-fish fresh:4 big:4
+fish big:4 small:2
 bread fresh:1
 milk cold:2 fresh:3
 cat black:3 white:2

@@ -8,6 +8,7 @@ from speechllm.mini import scripts
 from speechllm.mini.scene import NounPhrase, Relative, Scene
 
 ANIMALS = {"cat", "dog", "horse", "bird", "mouse", "cow"}
+NEED_PLACE = {"be", "travel"}
 PAST_VERBS = {"bake", "catch", "eat", "buy", "write", "see", "bring"}
 MODAL_VERBS = {"swim", "read", "write", "sing", "play", "see", "buy"}
 
@@ -84,6 +85,8 @@ ANY, WITHOUT_OBJECT, WITH_OBJECT = (
 )
 ABLE = [entry for entry in ALL_SCRIPTS if entry.verb in MODAL_VERBS]
 WITH_MODAL = by_weight(ABLE)
+NEGATABLE = [entry for entry in INTRANSITIVE if entry.verb != "be"]
+WITH_NEGATION = by_weight(NEGATABLE)
 
 
 def draw_subject(agent: str, rng: random.Random) -> NounPhrase:
@@ -126,25 +129,27 @@ def draw_objects(entry: Script, rng: random.Random) -> tuple[NounPhrase, ...]:
 def draw_event(
     entry: Script, rng: random.Random, modal: bool = False, negated: bool = False
 ) -> Scene:
-    agent = entry.agents(rng)
-    other = entry.agents(rng)
-    if other != agent and rng.random() < 0.15:
+    agent, other = entry.agents(rng), entry.agents(rng)
+    objects = draw_objects(entry, rng)
+    while agent == objects[0].noun if objects else False:  # nobody meets himself
+        agent = entry.agents(rng)
+    if other != agent and objects[:1] != (NounPhrase(other),) and rng.random() < 0.15:
         subjects = (NounPhrase(agent), NounPhrase(other))
     else:
         subjects = (draw_subject(agent, rng),)
     past = entry.verb in PAST_VERBS and not modal and rng.random() < 0.35
-    place = (
-        entry.places(rng)
-        if entry.places and (negated or rng.random() < (0.45 if entry.objects else 0.85))
-        else ""
-    )
     time = ""
     if rng.random() < 0.4:
         time = PAST_TIMES(rng) if past else entry.times(rng)
+    place = ""
+    if entry.verb in NEED_PLACE or rng.random() < (0.45 if objects else 0.85):
+        place = entry.places(rng) if entry.places else ""
+    if (place, time) == ("in_sun", "night"):
+        time = ""
     return Scene(
         entry.verb,
         subjects,
-        draw_objects(entry, rng),
+        objects,
         place,
         time,
         time_first=bool(time) and rng.random() < 0.5,
@@ -155,15 +160,16 @@ def draw_event(
 
 
 def draw_relative(rng: random.Random) -> Scene:
-    """A scene whose subject is known by what it does: an agent with a doing and a second one without object."""
+    """A scene whose subject is known by what else it does."""
     while True:
         entry = TRANSITIVE[int(WITH_OBJECT(rng))]
         main = INTRANSITIVE[int(WITHOUT_OBJECT(rng))]
         agent = entry.agents(rng)
-        if agent in main.agents.items and agent not in ANIMALS:
+        thing = draw_object(entry.objects(rng), rng)
+        if agent in main.agents.items and agent not in ANIMALS and agent != thing.noun:
             break
     subject = NounPhrase(agent, plural=rng.random() < 0.3)
-    relative = Relative(entry.verb, draw_object(entry.objects(rng), rng))
+    relative = Relative(entry.verb, thing)
     return Scene(main.verb, (subject,), place=main.places(rng), relative=relative)
 
 
@@ -189,7 +195,7 @@ def draw_scene(rng: random.Random) -> Scene:
     if kind == "predicate":
         return draw_predicate(rng)
     if kind == "negated":
-        return draw_event(INTRANSITIVE[int(WITHOUT_OBJECT(rng))], rng, negated=True)
+        return draw_event(NEGATABLE[int(WITH_NEGATION(rng))], rng, negated=True)
     if kind == "modal":
         return draw_event(ABLE[int(WITH_MODAL(rng))], rng, modal=True)
     return draw_event(ALL_SCRIPTS[int(ANY(rng))], rng)

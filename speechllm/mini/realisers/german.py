@@ -1,7 +1,10 @@
 """German sentences."""
 
+from functools import partial
+
 from speechllm.mini.lexicon import de
 from speechllm.mini.realisers.english import join
+from speechllm.mini.realisers.verb_second import verb_last, verb_second
 from speechllm.mini.scene import NounPhrase, Scene
 
 THE = {
@@ -32,7 +35,7 @@ def adjective(phrase: NounPhrase, gender: str, case: str) -> str:
 
 def genitive(owner: str) -> str:
     gender, *forms = de.NOUNS[owner]
-    return join("der" if gender == "f" else "des", forms[0] if gender == "f" else forms[3])
+    return f"der {forms[0]}" if gender == "f" else f"des {forms[3]}"
 
 
 def noun_phrase(phrase: NounPhrase, case: str) -> str:
@@ -50,37 +53,10 @@ def noun_phrase(phrase: NounPhrase, case: str) -> str:
     return join(article, adjective(phrase, gender, case), noun, owner)
 
 
-def noun_phrases(phrases: tuple[NounPhrase, ...], case: str) -> str:
-    return " und ".join(noun_phrase(phrase, case) for phrase in phrases)
-
-
-def relative_clause(scene: Scene) -> str:
-    if scene.relative is None:
-        return ""
+def realise(scene: Scene) -> str:
+    accusative = partial(noun_phrase, case="accusative")
     gender = de.NOUNS[scene.subjects[0].noun][0]
     pronoun = "die" if scene.plural else THE["nominative"][gender]
-    verb = scene.relative.verb
-    thing = noun_phrase(scene.relative.object, "accusative")
-    return join(pronoun, de.PREPOSITIONS.get(verb, ""), thing, de.VERBS[verb][int(scene.plural)])
-
-
-def realise(scene: Scene) -> str:
-    """The finite verb comes second, the rest of the verb last; a clause about the subject ends with its verb."""
-    subject = join(noun_phrases(scene.subjects, "nominative"), relative_clause(scene))
-    forms = de.VERBS[scene.verb]
-    finite, rest = forms[int(scene.plural)], ""
-    if scene.modal:
-        finite, rest = de.VERBS["can"][int(scene.plural)], forms[1]
-    elif scene.past:
-        finite, rest = de.VERBS["have"][int(scene.plural)], forms[2]
-    time = de.TIMES.get(scene.time, "")
-    start = join(time, finite, subject) if scene.time_first else join(subject, finite, time)
-    return join(
-        start,
-        de.PREPOSITIONS.get(scene.verb, "") if scene.objects else "",
-        noun_phrases(scene.objects, "accusative"),
-        de.NOT if scene.negated else "",
-        de.PLACES.get(scene.place, ""),
-        de.ADJECTIVES[scene.predicate][0] if scene.predicate else "",
-        rest,
-    )
+    subject = " und ".join(noun_phrase(phrase, "nominative") for phrase in scene.subjects)
+    subject = join(subject, verb_last(de, scene, pronoun, accusative))
+    return verb_second(de, scene, subject, accusative)
