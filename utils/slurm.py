@@ -81,6 +81,9 @@ def run_slurm(request: job.Request) -> int:
     sbatch.stdin.write(batch_script(request))
     sbatch.stdin.close()
     job_id = sbatch.stdout.readline().strip().split(";")[0]
+    if not job_id:
+        print("slurm.py: sbatch took no job; the line above says why", file=sys.stderr)
+        return sbatch.wait() or 1
     print(f"slurm.py: job {job_id}: {request.log}", flush=True)
     console = None if request.is_array else job.Follower(logs[0])
     while True:

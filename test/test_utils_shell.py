@@ -1,0 +1,307 @@
+"""The shared shell layer: options, stages, launching, and the job runner."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+UTILS = ROOT / "utils"
+HEADER = """#!/usr/bin/env bash
+# A recipe for tests.
+#
+# usage: ./run.sh [options]
+#   --stage N, --stop_stage N   first and last stage (0, 9)
+#   --llm NAME                  a name; more of it with "--path_like x"
+#   --llm_opts "..."            overrides, e.g. "--optim.lr 1e-4"
+#   --force true                run finished stages again
+
+set -euo pipefail
+stage=0 stop_stage=9 llm="" llm_opts="" force=false path_like=fixed exp=exp
+. parse_options.sh
+"""
+
+
+def run(command, cwd, env=None, **kwargs):
+    """Run a command with utils/ on the PATH, as path.sh would put it there."""
+    path = f"{UTILS}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env={**os.environ, "PATH": path, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **kwargs,
+    )
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A function that writes run.sh with the given body and runs it with the given options."""
+
+    def run_recipe(body, *options, env=None):
+        (tmp_path / "run.sh").write_text(HEADER + body, encoding="utf-8")
+        return run(["bash", "./run.sh", *options], tmp_path, env)
+
+    return run_recipe
+
+
+# parse_options.sh
+
+SHOW = 'echo "${stage}|${stop_stage}|${llm}|${llm_opts}|${force}|${path_like}"'
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ([], "0|9|||false|fixed"),
+        (["--stage", "3", "--stop-stage", "6"], "3|6|||false|fixed"),
+        (["--stop_stage=6", "--llm=a=b"], "0|6|a=b||false|fixed"),
+        (["--llm", ""], "0|9|||false|fixed"),
+        (["--llm_opts", "--optim.lr 1e-4 --rank 2"], "0|9||--optim.lr 1e-4 --rank 2|false|fixed"),
+        (["--llm-opts", "$(touch hacked) `touch hacked` ; *"], None),
+        (["--force", "true"], "0|9|||true|fixed"),
+    ],
+)
+def test_options_set_variables_and_execute_nothing(recipe, tmp_path, options, expected):
+    done = recipe(SHOW, *options)
+    if expected is None:
+        expected = f"0|9||{options[1]}|false|fixed"
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, expected, "")
+    assert not (tmp_path / "hacked").exists()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--stop-stagee", "3"], "./run.sh: no such option '--stop-stagee'; see --help"),
+        (["--stop_stagee=3"], "./run.sh: no such option '--stop_stagee'; see --help"),
+        (["--path_like", "x"], "./run.sh: no such option '--path_like'; see --help"),
+        (["--PATH", "x"], "./run.sh: no such option '--PATH'; see --help"),
+        (["--exp", "x"], "./run.sh: no such option '--exp'; see --help"),
+        (["--IFS=x"], "./run.sh: no such option '--IFS'; see --help"),
+        (["--llm", "--stage", "3"], "./run.sh: option '--llm' needs a value; see --help"),
+        (["--llm"], "./run.sh: option '--llm' needs a value; see --help"),
+        (["--force", "yes"], "./run.sh: option '--force' should be true or false, got 'yes'"),
+        (["3"], "./run.sh: no such argument '3'; see --help"),
+        (["--", "x"], "./run.sh: no such argument '--'; see --help"),
+    ],
+)
+def test_wrong_options_are_named_in_one_line(recipe, options, message):
+    done = recipe(SHOW, *options)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message + "\n")
+
+
+def test_help_prints_the_header(recipe):
+    done = recipe("echo not reached", "--stage", "2", "--help")
+    assert done.returncode == 0
+    header = [line[2:] for line in HEADER.split("\n\n")[0].splitlines()[1:]]
+    assert done.stdout.splitlines() == header
+
+
+def test_help_works_from_another_folder(recipe, tmp_path):
+    recipe('cd "$(dirname "$0")"\n')
+    (tmp_path / "run.sh").write_text(
+        HEADER.replace("set -euo", 'cd "$(dirname "$0")"\nset -euo'), encoding="utf-8"
+    )
+    done = run(["bash", f"{tmp_path.name}/run.sh", "--help"], tmp_path.parent)
+    assert done.returncode == 0 and "--stop_stage N" in done.stdout
+
+
+# stage.sh
+
+STAGES = """
+. stage.sh
+if run_stage 1 "first" in.txt opt="${llm}"; then
+    echo "ran 1 ${overwrite}"
+    cp in.txt mid.txt
+    finish_stage
+fi
+if run_stage 2 "second" mid.txt folder absent.txt? -- "${llm_opts}"; then
+    echo "ran 2 ${overwrite}"
+    [ -z "${FAIL:-}" ]
+    mkdir -p made
+    finish_stage made
+fi
+"""
+
+
+@pytest.fixture
+def stages(recipe, tmp_path):
+    """Run the two stages of STAGES; the answer is the list of what ran, such as ["1 false"]."""
+    (tmp_path / "in.txt").write_text("a")
+    (tmp_path / "folder" / "audio").mkdir(parents=True)
+    (tmp_path / "folder" / "text").write_text("b")
+
+    def run_stages(*options, env=None, code=0, body=STAGES):
+        done = recipe(body, *options, env=env)
+        assert done.returncode == code, done.stderr
+        run_stages.output = done.stdout + done.stderr
+        return [line[4:] for line in done.stdout.splitlines() if line.startswith("ran ")]
+
+    return run_stages
+
+
+def test_finished_stages_are_skipped_and_say_so(stages):
+    assert stages() == ["1 false", "2 false"]
+    assert stages() == []
+    assert "stage 1: first: already done, skipped" in stages.output
+    assert "stage 2: second: already done, skipped" in stages.output
+
+
+def test_stage_and_stop_stage_choose_exactly_those(stages):
+    assert stages("--stage", "1", "--stop_stage", "1") == ["1 false"]
+    assert "stage 2" not in stages.output
+    assert stages("--stage", "2", "--stop_stage", "5") == ["2 false"]
+    assert "stage 1" not in stages.output
+
+
+def test_changed_inputs_make_a_stage_stale(stages, tmp_path):
+    stages()
+    (tmp_path / "in.txt").write_text("changed")
+    assert stages() == ["1 true", "2 true"]
+    assert "its inputs have changed" in stages.output
+    (tmp_path / "folder" / "text").write_text("changed")
+    assert stages() == ["2 true"]
+    assert stages("--llm", "other") == ["1 true"]
+    assert stages("--llm", "other", "--llm_opts", "--rank 3") == ["2 true"]
+    (tmp_path / "absent.txt").write_text("now here")
+    assert stages("--llm", "other", "--llm_opts", "--rank 3") == ["2 true"]
+
+
+def test_touched_files_audio_and_optimizers_leave_a_stage_done(stages, tmp_path):
+    stages()
+    time.sleep(0.01)
+    (tmp_path / "in.txt").write_text("a")
+    (tmp_path / "folder" / "audio" / "text").write_text("never read")
+    (tmp_path / "folder" / "a.flac").write_text("never read")
+    (tmp_path / "folder" / "optimizer.safetensors").write_text("never read")
+    (tmp_path / "folder" / ".hidden.txt").write_text("never read")
+    assert stages() == []
+    (tmp_path / "folder" / "deeper").mkdir()
+    (tmp_path / "folder" / "deeper" / "model.safetensors").write_text("read")
+    assert stages() == ["2 true"]
+
+
+def test_large_files_count_by_size_and_time(stages, tmp_path):
+    large = tmp_path / "folder" / "model.safetensors"
+    with large.open("wb") as f:
+        f.truncate(65 << 20)
+    os.utime(large, (1, 1))
+    stages()
+    assert stages() == []
+    os.utime(large, (2, 2))
+    assert stages() == ["2 true"]
+
+
+def test_a_failed_stage_goes_on_and_a_stale_one_starts_over(stages, tmp_path):
+    assert stages(env={"FAIL": "1"}, code=1) == ["1 false", "2 false"]
+    assert stages() == ["2 false"]  # the same inputs: resume
+    (tmp_path / "folder" / "text").write_text("changed")
+    assert stages(env={"FAIL": "1"}, code=1) == ["2 true"]
+    assert stages(env={"FAIL": "1"}, code=1) == ["2 true"]  # what is there may still be the old
+    (tmp_path / "folder" / "text").write_text("changed again")
+    assert stages() == ["2 true"]
+    assert stages() == []
+
+
+def test_discard_stale_moves_the_old_away_once_and_then_resumes(stages, tmp_path):
+    body = STAGES.replace('[ -z "${FAIL:-}" ]', 'discard_stale made; [ -z "${FAIL:-}" ]')
+    stages(body=body)
+    (tmp_path / "made" / "old").write_text("weights")
+    (tmp_path / "folder" / "text").write_text("changed")
+    assert stages(env={"FAIL": "1"}, code=1, body=body) == ["2 true"]
+    assert not (tmp_path / "made").exists() and (tmp_path / "made.stale" / "old").exists()
+    (tmp_path / "made").mkdir()  # the half-done new run
+    assert stages(body=body) == ["2 false"]
+    assert (tmp_path / "made.stale" / "old").exists() and (tmp_path / "made").exists()
+
+
+def test_a_missing_output_makes_a_stage_stale(stages, tmp_path):
+    stages()
+    (tmp_path / "made").rmdir()
+    assert stages() == ["2 true"]
+    assert "made is missing" in stages.output
+
+
+def test_force_runs_finished_stages_in_range_again(stages):
+    stages()
+    assert stages("--force", "true", "--stage", "2") == ["2 true"]
+    assert stages() == []
+
+
+def test_a_missing_input_is_named(stages, tmp_path):
+    (tmp_path / "in.txt").unlink()
+    assert stages(code=1) == []
+    assert "./run.sh: stage 1 reads in.txt, which is missing" in stages.output
+
+
+# launch.sh
+
+
+@pytest.fixture
+def module(tmp_path):
+    """A Python module that prints what it was started with."""
+    (tmp_path / "show.py").write_text(
+        "import os, sys\n"
+        "keys = ['RANK', 'WORLD_SIZE', 'CUDA_VISIBLE_DEVICES', 'OMP_NUM_THREADS']\n"
+        "line = ' '.join(f'{k}={os.environ.get(k)}' for k in keys)\n"
+        "os.write(1, f'{line} {sys.argv[1:]}\\n'.encode())\n"
+    )
+    return tmp_path
+
+
+def test_launch_on_the_cpu_hides_gpus_and_keeps_arguments(module):
+    done = run(["launch.sh", "--ngpu", 0, "show", "--a", "b c"], module, {"OMP_NUM_THREADS": "2"})
+    assert done.returncode == 0, done.stderr
+    expected = "RANK=None WORLD_SIZE=None CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=2 ['--a', 'b c']"
+    assert done.stdout.strip() == expected
+
+
+def test_launch_starts_several_processes_that_share_the_cores(module):
+    env = {"OMP_NUM_THREADS": "4"}
+    done = run(["launch.sh", "--ngpu", 0, "--nproc", 2, "show", "x"], module, env)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == [
+        f"RANK={rank} WORLD_SIZE=2 CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=2 ['x']" for rank in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--ngpu", "many", "show"], "--ngpu should be a number, got 'many'"),
+        (["--gpus", "1", "show"], "no such option '--gpus'"),
+        (["--ngpu", "0"], "which Python module?"),
+        (["--nproc", "0", "show"], "--nproc should be at least 1"),
+    ],
+)
+def test_launch_names_a_wrong_option(module, words, message):
+    done = run(["launch.sh", *words], module)
+    assert (done.returncode, done.stderr.strip()) == (1, f"launch.sh: {message}")
+
+
+# path.sh
+
+
+def test_path_makes_python_the_one_that_the_user_names(tmp_path):
+    (tmp_path / "mypython").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (tmp_path / "mypython").chmod(0o755)
+    script = f'. "{UTILS}/path.sh"; python -c "import sys, speechllm; print(sys.prefix)"; job.py -h'
+    for name in (sys.executable, tmp_path / "mypython"):
+        done = run(["bash", "-euc", script], tmp_path, {"SPEECHLLM_PYTHON": str(name)})
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[0] == sys.prefix
+    done = run(["bash", "-euc", script], tmp_path, {"SPEECHLLM_PYTHON": "/nowhere/python"})
+    assert done.returncode == 1 and "SPEECHLLM_PYTHON" in done.stderr
+
+
+def test_path_keeps_byte_order_and_utf8(tmp_path):
+    commands = 'printf "b\\nB\\na\\n" | sort; python -c "print(chr(322))"'
+    script = f'. "{UTILS}/path.sh"; {commands}'
+    done = run(["bash", "-euc", script], tmp_path, {"SPEECHLLM_PYTHON": sys.executable})
+    assert done.stdout.split() == ["B", "a", "b", "\u0142"]
