@@ -79,18 +79,19 @@ fi
 
 if run_stage 4 "pretrain the CTC encoder" "${data}"/{train,dev}/{text,feats.scp} "${exp}/units.model" \
     "conf/${preset}/train_ctc.yaml" ${init_encoder:+"${init_encoder}"} -- "${ctc_opts}"; then # shellcheck disable=SC2086
-    ${cuda_cmd} --gpu "${ngpu}" "${exp}/ctc/train.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_ctc \
+    discard_stale "${exp}/ctc"
+    ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_ctc.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_ctc \
         --config "conf/${preset}/train_ctc.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \
-        --units "${exp}/units.model" --init_encoder "${init_encoder}" --exp_dir "${exp}/ctc" --overwrite "${overwrite}" ${ctc_opts}
-    finish_stage
+        --units "${exp}/units.model" --init_encoder "${init_encoder}" --exp_dir "${exp}/ctc" ${ctc_opts}
+    finish_stage "${exp}/ctc/best"
 fi
 
 if run_stage 5 "train the LLM integration" "${exp}/ctc/best" "conf/${preset}/train_llm.yaml" -- "${base_llm}" "${llm_opts}"; then
-    # shellcheck disable=SC2086
-    ${cuda_cmd} --gpu "${ngpu}" "${exp}/llm/train.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_llm \
+    discard_stale "${exp}/llm" # shellcheck disable=SC2086
+    ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_llm.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_llm \
         --config "conf/${preset}/train_llm.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \
-        --llm_name "${base_llm}" --encoder "${exp}/ctc" --exp_dir "${exp}/llm" --overwrite "${overwrite}" ${llm_opts}
-    finish_stage
+        --llm_name "${base_llm}" --encoder "${exp}/ctc" --exp_dir "${exp}/llm" ${llm_opts}
+    finish_stage "${exp}/llm/best"
 fi
 
 if run_stage 6 "decode" "${exp}"/{ctc,llm}/best "conf/${preset}/decode.yaml" "${data}"/{dev,test}/text -- "${decode_opts}"; then

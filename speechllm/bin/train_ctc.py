@@ -27,7 +27,8 @@ def main(argv=None):
     from speechllm.data.ark import read_ark
     from speechllm.data.cmvn import load_cmvn
     from speechllm.data.collate import collate_ctc, make_loader
-    from speechllm.data.dataset import CtcDataset, find_too_short
+    from speechllm.data.dataset import CtcDataset
+    from speechllm.data.fitness import find_too_short
     from speechllm.data.manifest import Manifest
     from speechllm.data.sampler import batches_in_order
     from speechllm.data.tokenizer import CtcTokenizer
