@@ -79,9 +79,9 @@ class OpenFiles:
 
     def get(self, path: str):
         with self.lock:
-            if path in self.files:
+            if path in self.files and os.fstat(self.files[path].fileno()).st_nlink > 0:
                 self.files.move_to_end(path)
-                return self.files[path]
+                return self.files[path]  # not replaced by another file of this name since
             try:
                 self.files[path] = open(path, "rb", buffering=0)
             except OSError as error:

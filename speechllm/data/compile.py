@@ -1,6 +1,7 @@
 """Write a manifest: columns that grow on disk, joined into one Arrow record batch."""
 
 import tempfile
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,7 @@ def compile_manifest(data_dir: str | Path, path: str | Path) -> int:
             for name in COLUMNS
         ]
         rows = iter_rows(data_dir)
-        while buffer := [row for row, _ in zip(rows, range(BUFFER_ROWS), strict=False)]:
+        while buffer := list(islice(rows, BUFFER_ROWS)):
             for name, column in zip(COLUMNS, columns, strict=True):
                 column.write([getattr(row, name) for row in buffer])
             num_rows += len(buffer)

@@ -79,7 +79,7 @@ def corpus_dir(corpora: Path, lang: str) -> Path:
 
 def open_text(path: Path):
     if not path.is_file():
-        raise UserError(f"{path}: no such file; is {path.parent.parent} an unpacked MLS archive?")
+        raise UserError(f"{path}: no such file; unpack the whole MLS archive there")
     return open(path, encoding="utf-8", newline="\n")
 
 
@@ -238,10 +238,12 @@ def read_set(
 
 def main(argv=None):
     args = get_parser().parse_args(argv)
+    if not args.corpora:
+        raise UserError("--corpora should name the folder that holds mls_<language>, got ''")
     langs = sorted(set(args.langs.split()))
     if not langs:
         raise UserError("--langs should name at least one language")
-    corpora = Path(os.path.abspath(args.corpora)) if args.corpora else Path("")
+    corpora = Path(os.path.abspath(args.corpora))
     is_train = args.set == "train"
     set_dirs = {lang: corpus_dir(corpora, lang) / args.set for lang in langs}
 
