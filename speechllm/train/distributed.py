@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
 
 from speechllm.errors import UserError
@@ -157,7 +157,12 @@ def _share_out(model: nn.Module, setup: Setup) -> nn.Module:
     mesh = init_device_mesh(setup.device.type, (setup.world_size,))
     for layer in model.fsdp_layers():
         fully_shard(layer, mesh=mesh)
-    return fully_shard(model, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    # A way to gather what lies outside the layers without a forward: module.unshard() alone does not
+    # tell the layers who their root is, and torch 2.12 then ends in a segmentation fault.
+    model.gather_root = lambda: None
+    register_fsdp_forward_method(model, "gather_root")
+    return model
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -186,7 +191,7 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     model = unwrap(model)
     model.eval()
     if isinstance(model, FSDPModule):
-        model.unshard()
+        model.gather_root()
     try:
         with torch.no_grad():
             yield model

@@ -94,6 +94,7 @@ class ExpDir:
             self._clear()
         for folder in (self.last, self.best):
             checkpoint.recover(folder)
+        self._drop_all_but(self._read_progress().best if self.last.exists() else [])
         unfinished = self.config.with_name("config.yaml.tmp")
         unfinished.write_text(self.config_text, encoding="utf-8")
         os.replace(unfinished, self.config)
@@ -125,8 +126,10 @@ class ExpDir:
         optimizer_state = torch.load(
             self.last / "optimizer.pt", map_location="cpu", weights_only=True
         )
-        progress = json.loads((self.last / "progress.json").read_text(encoding="utf-8"))
-        return weights, optimizer_state, Progress(**progress)
+        return weights, optimizer_state, self._read_progress()
+
+    def _read_progress(self) -> Progress:
+        return Progress(**json.loads((self.last / "progress.json").read_text(encoding="utf-8")))
 
     def write(self, path: Path, weights: Mapping[str, Tensor]):
         """A checkpoint of weights alone."""
@@ -146,7 +149,10 @@ class ExpDir:
             )
 
         checkpoint.write(self.last, weights, self.config_text, self.files, more)
-        kept = {self.step(step) for _, step in progress.best}
+        self._drop_all_but(progress.best)
+
+    def _drop_all_but(self, best: list):
+        kept = {self.step(step) for _, step in best}
         for folder in self._checkpoints("step_[0-9]+"):
             if folder not in kept:
                 shutil.rmtree(folder, ignore_errors=True)

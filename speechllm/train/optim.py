@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from speechllm.errors import UserError
+from speechllm.train.distributed import unwrap
 
 Schedule = Callable[[int], float]
 
@@ -70,13 +71,13 @@ def param_groups(model: nn.Module, lr_scales: Mapping[str, float]) -> list[dict]
     """Trained parameters by module, for modules that learn at a rate of their own.
 
     Args:
-        model: whose parameters; not the DDP wrapper, whose names differ.
+        model: as ``distributed.wrap`` returned it.
         lr_scales: name of a submodule, e.g. ``speech.encoder``, to its share of the learning rate.
 
     Raises:
         ValueError: a name belongs to no module.
     """
-    groups = []
+    model, groups = unwrap(model), []
     for name, lr_scale in lr_scales.items():
         if not any(name == module_name for module_name, _ in model.named_modules()):
             raise ValueError(f"lr_scales: the model has no module {name!r}")

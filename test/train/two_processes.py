@@ -1,0 +1,99 @@
+"""What test_distributed.py looks at, computed by two processes: two_processes.py <out_dir>."""
+
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from train.tiny import CONFIG, TinyModel, batches, run
+
+from speechllm.errors import UserError
+from speechllm.train import distributed
+
+
+def same_data_halved(out: Path, setup, parallel: str):
+    epoch_batches = batches(6, rank=setup.rank, world_size=2)
+    run(out / parallel, setup, parallel, epoch_batches=epoch_batches, accum=2, grad_clip=0.5)
+
+
+def resumed(out: Path, setup, first: str, then: str):
+    """Three steps one way, the rest another way."""
+    settings = {"epoch_batches": batches(3, rank=setup.rank, world_size=2), "accum": 2}
+    for parallel, max_steps in ((first, 3), (then, 6)):
+        exp_dir = out / f"{first}_then_{then}"
+        run(exp_dir, setup, parallel, max_steps=max_steps, valid_every=2, keep_best=2, **settings)
+
+
+def uninterrupted(out: Path, setup):
+    epoch_batches = batches(3, rank=setup.rank, world_size=2)
+    settings = {"max_steps": 6, "valid_every": 2, "keep_best": 2}
+    run(out / "uninterrupted", setup, epoch_batches=epoch_batches, accum=2, **settings)
+
+
+def finished_without_best(out: Path, setup):
+    """Validate before any forward of this process."""
+    best = out / "ddp_then_fsdp" / "best"
+    distributed.from_main(lambda: best.rename(best.with_name("first_best")), setup)
+    epoch_batches = batches(3, rank=setup.rank, world_size=2)
+    settings = {"max_steps": 6, "valid_every": 2, "keep_best": 2, "accum": 2}
+    run(out / "ddp_then_fsdp", setup, "fsdp", epoch_batches=epoch_batches, **settings)
+
+
+def not_finite_elsewhere(out: Path, setup):
+    epoch_batches = batches(6, rank=setup.rank, world_size=2, spoil="e0_u8")  # of rank 1
+    try:
+        run(out / "nan", setup, epoch_batches=epoch_batches)
+    except UserError as error:
+        (out / f"nan_error_{setup.rank}").write_text(str(error))
+
+
+def other_config(out: Path, setup):
+    try:
+        run(out / "ddp", setup, config_text=CONFIG.replace("1e-2", "5e-5"))
+    except UserError as error:
+        (out / f"config_error_{setup.rank}").write_text(str(error))
+
+
+def batch_norm(out: Path, setup):
+    epoch_batches = batches(6, rank=setup.rank, world_size=2)
+    model, _ = run(out / "bn", setup, model=TinyModel(batch_norm=True), epoch_batches=epoch_batches)
+    save_file({"mean": model.norm.running_mean}, out / f"bn_{setup.rank}.safetensors")
+
+
+def frozen_in_bf16(out: Path, setup):
+    """Frozen bfloat16 weights beside float32 ones that learn, as an LLM with LoRA has them."""
+
+    class Layer(nn.Linear):
+        def __init__(self):
+            super().__init__(8, 8)
+            self.requires_grad_(False).to(torch.bfloat16)
+            self.lora = nn.Linear(8, 8, bias=False)
+
+        def forward(self, x):
+            return super().forward(x.to(torch.bfloat16)).float() + self.lora(x)
+
+    model = TinyModel()
+    model.layers = nn.ModuleList(Layer() for _ in range(2))
+    epoch_batches = batches(6, rank=setup.rank, world_size=2)
+    run(out / "bf16", setup, "fsdp", model=model, epoch_batches=epoch_batches)
+
+
+def main(out: Path):
+    torch.set_num_threads(1)
+    setup = distributed.init()
+    same_data_halved(out, setup, "ddp")
+    same_data_halved(out, setup, "fsdp")
+    resumed(out, setup, "ddp", "fsdp")
+    resumed(out, setup, "fsdp", "ddp")
+    uninterrupted(out, setup)
+    finished_without_best(out, setup)
+    not_finite_elsewhere(out, setup)
+    other_config(out, setup)
+    batch_norm(out, setup)
+    frozen_in_bf16(out, setup)
+    distributed.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
