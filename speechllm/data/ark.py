@@ -28,15 +28,11 @@ def compressed_bytes(feats: np.ndarray) -> bytes:
     """A matrix as Kaldi's ``CM`` (kSpeechFeature): a byte per value, quantiles per column."""
     columns = np.ascontiguousarray(feats.T, np.float32)  # (F, T), as they are stored
     num_frames = columns.shape[1]
-    if (
-        num_frames < 5
-    ):  # too few values for quantiles that differ: repeat the last, as only order matters
-        ranked = np.sort(columns, axis=1)
-        ranked = ranked[:, np.minimum(np.arange(4), num_frames - 1)]
-    else:
-        quarter = num_frames // 4
-        at = [0, quarter, 3 * quarter, num_frames - 1]
-        ranked = np.partition(columns, at, axis=1)[:, at]
+    quarter = num_frames // 4
+    at = [0, quarter, 3 * quarter, num_frames - 1]
+    if num_frames < 5:  # each value is a quantile
+        at = np.minimum(np.arange(4), num_frames - 1)
+    ranked = np.sort(columns, axis=1)[:, at]
     low, high = float(ranked.min()), float(ranked.max())
     span = high - low if high > low else 1.0 + abs(low)
     codes = np.clip((ranked - low) / span * QUANTILES + 0.499, 0, QUANTILES).astype(np.int64)
@@ -68,7 +64,7 @@ def decode(codes: np.ndarray, knots: np.ndarray) -> np.ndarray:
         steps = np.arange(last - first + 1, dtype=np.float32) / np.float32(last - first)
         table[:, first : last + 1] = knots[:, i] + (knots[:, i + 1] - knots[:, i]) * steps
     index = codes + (np.arange(len(knots), dtype=np.int32) << 8)[:, None]
-    return table.ravel()[index]
+    return np.take(table, index)
 
 
 class OpenFiles:
