@@ -128,3 +128,11 @@ def test_fsdp_trains_beside_frozen_bfloat16(two):
     assert {"layers.0.lora.weight", "head.weight"} < weights.keys()
     assert "layers.0.weight" not in weights
     assert metrics(two / "bf16")[-1]["valid_loss"] < metrics(two / "bf16")[1]["valid_loss"]
+
+
+def test_speech_llm_learns_the_same_with_ddp_and_fsdp(two):
+    assert_same(last(two / "speech_fsdp"), last(two / "speech_ddp"), rtol=0, atol=1e-5)
+    ours, theirs = (metrics(two / f"speech_{parallel}") for parallel in ("fsdp", "ddp"))
+    for a, b in zip(ours, theirs, strict=True):
+        for name in a.keys() & {"loss", "grad_norm", "valid_nll", "average_nll"}:
+            assert a[name] == pytest.approx(b[name], rel=1e-3), name

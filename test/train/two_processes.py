@@ -8,8 +8,11 @@ from safetensors.torch import save_file
 from torch import nn
 from train.tiny import CONFIG, TinyModel, batches, run
 
+from helpers import EOS_ID, llm_batch, tiny_llama, tiny_speech_llm
+from speechllm.decode.llm import greedy
 from speechllm.errors import UserError
-from speechllm.train import distributed
+from speechllm.train import distributed, optim
+from speechllm.train.loop import train
 
 
 def same_data_halved(out: Path, setup, parallel: str):
@@ -79,6 +82,42 @@ def frozen_in_bf16(out: Path, setup):
     run(out / "bf16", setup, "fsdp", model=model, epoch_batches=epoch_batches)
 
 
+def speech_llm(out: Path, setup, parallel: str):
+    """The real model: LoRA, an encoder that learns more slowly, dropout; validated by decoding."""
+    llm = tiny_llama()
+    llm.add_lora(4, 8.0, 0.0, ())
+    model = tiny_speech_llm(llm)
+    model = distributed.wrap(model, setup, parallel, activation_checkpointing=parallel == "fsdp")
+    core = distributed.unwrap(model)
+    optimizer, schedule = optim.make(optim.param_groups(model, {"speech": 0.1}), lr=1e-2)
+
+    def epoch_batches(epoch, skip):
+        mine = range(4)[setup.rank :: 2]
+        return [llm_batch(seed=10 * epoch + i) | {"utt_ids": ["a", "b", "c"]} for i in mine][skip:]
+
+    def validate(step):
+        batch = llm_batch(seed=5)
+        rows, speech = core.rows(batch["feats"], batch["feat_lens"], batch["prompts"])
+        hyps = greedy(core.llm, rows, [8, 9, 10], EOS_ID, speech)
+        return {"nll": -sum(hyp.score for hyp in hyps)}
+
+    train(
+        model,
+        epoch_batches,
+        optimizer,
+        schedule,
+        setup=setup,
+        exp_dir=out / f"speech_{parallel}",
+        config_text="",
+        max_steps=3,
+        accum=2,
+        grad_clip=1.0,
+        validate=validate,
+        keep_best=2,
+        tensorboard=False,
+    )
+
+
 def main(out: Path):
     torch.set_num_threads(1)
     setup = distributed.init()
@@ -92,6 +131,8 @@ def main(out: Path):
     other_config(out, setup)
     batch_norm(out, setup)
     frozen_in_bf16(out, setup)
+    speech_llm(out, setup, "ddp")
+    speech_llm(out, setup, "fsdp")
     distributed.close()
 
 
