@@ -55,11 +55,8 @@ class ExpDir:
     ):
         self.path, self.config_text = Path(path), config_text
         self.files = {name: Path(source) for name, source in (files or {}).items()}
-        self.last, self.best, self.config = (
-            self.path / "last",
-            self.path / "best",
-            self.path / "config.yaml",
-        )
+        self.last, self.best = self.path / "last", self.path / "best"
+        self.config = self.path / "config.yaml"
 
     def step(self, step: int) -> Path:
         return self.path / f"step_{step:06d}"
@@ -77,46 +74,35 @@ class ExpDir:
         """
         for name, source in self.files.items():
             if not source.exists():
-                raise UserError(
-                    f"{source}: not found, and it belongs into the checkpoint as {name}"
-                )
+                raise UserError(f"{source}: not found, but each checkpoint holds it as {name}")
         if self.config.exists() and not overwrite:
-            difference = first_difference(
-                self.config.read_text(encoding="utf-8"), self.config_text, may_change
-            )
-            if difference:
+            former = self.config.read_text(encoding="utf-8")
+            if difference := first_difference(former, self.config_text, may_change):
                 raise UserError(
                     f"{self.path} holds a run with another config ({difference}); "
                     "choose a new --exp_dir or pass --overwrite true"
                 )
         self.path.mkdir(parents=True, exist_ok=True)
-        if overwrite:
-            self._clear()
         for folder in (self.last, self.best):
             checkpoint.recover(folder)
+        if overwrite:
+            self._clear()
         self._drop_all_but(self._read_progress().best if self.last.exists() else [])
         unfinished = self.config.with_name("config.yaml.tmp")
         unfinished.write_text(self.config_text, encoding="utf-8")
         os.replace(unfinished, self.config)
 
     def _clear(self):
-        """The config goes last: until all is cleared, the folder is taken."""
-        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
-        for folder in sorted(
-            self._checkpoints("last|best|step_[0-9]+"), key=lambda p: p.suffix, reverse=True
-        ):
-            gone = folder.with_name(
-                f"{folder.name.removesuffix('.tmp')}.tmp"
-            )  # half a folder never bears its name
-            if gone != folder:
-                shutil.rmtree(gone, ignore_errors=True)
+        """Remove the former run; its config goes last, so that a half cleared folder is no other's."""
+        for folder in (self.last, self.best):
+            if folder.exists():
+                gone = folder.with_name(f"{folder.name}.tmp")  # half a folder never has its name
                 os.rename(folder, gone)
-            shutil.rmtree(gone, ignore_errors=True)
+                shutil.rmtree(gone)
+        self._drop_all_but([])
+        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
         for file in (self.path / "metrics.jsonl", self.config):
             file.unlink(missing_ok=True)
-
-    def _checkpoints(self, names: str) -> list[Path]:
-        return [p for p in self.path.iterdir() if re.fullmatch(rf"({names})(\.tmp|\.old)?", p.name)]
 
     def load_last(self) -> tuple[dict[str, Tensor], dict, Progress] | None:
         """Weights, optimizer state and progress of ``last/``; None where nothing is saved yet."""
@@ -153,8 +139,8 @@ class ExpDir:
 
     def _drop_all_but(self, best: list):
         kept = {self.step(step) for _, step in best}
-        for folder in self._checkpoints("step_[0-9]+"):
-            if folder not in kept:
+        for folder in self.path.iterdir():
+            if folder not in kept and re.fullmatch(r"step_\d+(\.tmp)?", folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -69,7 +69,9 @@ def test_folder_with_other_files_but_no_run_is_taken(tmp_path):
 
 
 def test_missing_file_is_told_before_training(tmp_path):
-    with pytest.raises(UserError, match=r"units.model: not found, and it belongs into the checkp"):
+    with pytest.raises(
+        UserError, match=r"units.model: not found, but each checkpoint holds it as u"
+    ):
         run(tmp_path / "exp", files={"units.model": tmp_path / "units.model"})
     assert not (tmp_path / "exp").exists()
 
