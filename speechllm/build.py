@@ -25,7 +25,10 @@ from speechllm.models.speech_llm import SpeechLlm
 
 
 def build_speech_encoder(
-    encoder: EncoderConfig, spec_augment: SpecAugmentConfig, num_mel_bins: int, cmvn: tuple | None = None
+    encoder: EncoderConfig,
+    spec_augment: SpecAugmentConfig,
+    num_mel_bins: int,
+    cmvn: tuple | None = None,
 ) -> SpeechEncoder:
     """Normalisation, SpecAugment and encoder; without ``cmvn`` (mean, istd) it waits for a checkpoint's."""
     mean, istd = cmvn or (torch.zeros(num_mel_bins), torch.ones(num_mel_bins))
@@ -36,7 +39,9 @@ def build_speech_encoder(
     )
 
 
-def build_ctc_model(config: TrainCtcConfig, num_units: int, num_mel_bins: int, cmvn: tuple | None = None) -> CtcModel:
+def build_ctc_model(
+    config: TrainCtcConfig, num_units: int, num_mel_bins: int, cmvn: tuple | None = None
+) -> CtcModel:
     """The model of stage 4; ``num_units`` counts the blank."""
     speech = build_speech_encoder(config.encoder, config.spec_augment, num_mel_bins, cmvn)
     return CtcModel(speech, num_units, config.flat_start)
@@ -86,7 +91,9 @@ def checkpoint_path(folder: str | Path) -> Path:
     for path in (folder / "best", folder):
         if (path / "model.safetensors").is_file():
             return path
-    raise UserError(f"{folder}: no trained model here (no best/model.safetensors); has its training stage finished?")
+    raise UserError(
+        f"{folder}: no trained model here (no best/model.safetensors); has its training stage finished?"
+    )
 
 
 def read_checkpoint_config(path: Path) -> dict:
@@ -103,7 +110,9 @@ def restore(model: torch.nn.Module, path: Path, expected_missing: str = "\0"):
     missing = [key for key in result.missing_keys if not key.startswith(expected_missing)]
     if missing or result.unexpected_keys:
         first = (missing + result.unexpected_keys)[0]
-        raise UserError(f"{path}: its weights do not fit its config (first: {first}); was it made by another version?")
+        raise UserError(
+            f"{path}: its weights do not fit its config (first: {first}); was it made by another version?"
+        )
 
 
 def nested(config_class, values: dict):
@@ -111,9 +120,15 @@ def nested(config_class, values: dict):
     kwargs = {}
     for field in dataclasses.fields(config_class):
         if field.name in values:
-            default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+            default = (
+                field.default_factory()
+                if field.default_factory is not dataclasses.MISSING
+                else field.default
+            )
             value = values[field.name]
-            kwargs[field.name] = nested(type(default), value) if dataclasses.is_dataclass(default) else value
+            kwargs[field.name] = (
+                nested(type(default), value) if dataclasses.is_dataclass(default) else value
+            )
     return config_class(**kwargs)
 
 
@@ -123,7 +138,9 @@ def load_ctc_model(folder: str | Path) -> tuple[CtcModel, Path]:
     saved = read_checkpoint_config(path)
     if saved["model"] != "ctc":
         raise UserError(f"{folder}: holds a {saved['model']} model, not a CTC model")
-    model = build_ctc_model(nested(TrainCtcConfig, saved["config"]), saved["num_units"], saved["num_mel_bins"])
+    model = build_ctc_model(
+        nested(TrainCtcConfig, saved["config"]), saved["num_units"], saved["num_mel_bins"]
+    )
     restore(model, path)
     return model.eval(), path
 
@@ -136,24 +153,36 @@ def init_encoder(speech: SpeechEncoder, folder: str | Path):
     """
     path = checkpoint_path(folder)
     prefix = "speech.encoder."
-    weights = {k.removeprefix(prefix): v for k, v in load_file(path / "model.safetensors").items() if k.startswith(prefix)}
+    weights = {
+        k.removeprefix(prefix): v
+        for k, v in load_file(path / "model.safetensors").items()
+        if k.startswith(prefix)
+    }
     own = speech.encoder.state_dict()
     for name in own.keys() | weights.keys():
         if name not in own or name not in weights or own[name].shape != weights[name].shape:
-            sizes = " and ".join(str(tuple(w[name].shape)) if name in w else "none" for w in (weights, own))
-            raise UserError(f"{folder}: its encoder has other sizes than this config's ({name}: {sizes}); use its encoder config")
+            sizes = " and ".join(
+                str(tuple(w[name].shape)) if name in w else "none" for w in (weights, own)
+            )
+            raise UserError(
+                f"{folder}: its encoder has other sizes than this config's ({name}: {sizes}); use its encoder config"
+            )
     speech.encoder.load_state_dict(weights)
 
 
 def load_speech_llm(folder: str | Path) -> tuple[SpeechLlm, dict, Path]:
-    """The speech LLM of an experiment folder, in eval mode; what its checkpoint's config says; the checkpoint's path."""
+    """The speech LLM of an experiment folder, in eval mode; its checkpoint's config; the checkpoint's path."""
     path = checkpoint_path(folder)
     saved = read_checkpoint_config(path)
     if saved["model"] != "speech_llm":
         raise UserError(f"{folder}: holds a {saved['model']} model, not a speech LLM")
     config = nested(TrainLlmConfig, saved["config"])
-    speech = build_speech_encoder(nested(EncoderConfig, saved["encoder"]), config.spec_augment, saved["num_mel_bins"])
+    speech = build_speech_encoder(
+        nested(EncoderConfig, saved["encoder"]), config.spec_augment, saved["num_mel_bins"]
+    )
     llm = load_llm(saved["llm"], config.llm.dtype, config.llm.attention)
-    model = build_speech_llm(config, speech, llm, ctc_head=torch.nn.Linear(speech.output_dim, saved["num_units"]))
+    model = build_speech_llm(
+        config, speech, llm, ctc_head=torch.nn.Linear(speech.output_dim, saved["num_units"])
+    )
     restore(model, path, expected_missing="llm.")
     return model.eval(), saved, path

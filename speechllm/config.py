@@ -12,7 +12,9 @@ class FbankConfig:
     num_mel_bins: int = 80
     resample: bool = True  # convert audio of another rate; if not, it is an error
     compress: bool = True  # one byte per value; features then differ from exact ones by less than their own noise
-    speeds: list[float] = field(default_factory=lambda: [1.0])  # of the training set, e.g. [0.9, 1.0, 1.1]
+    speeds: list[float] = field(
+        default_factory=lambda: [1.0]
+    )  # of the training set, e.g. [0.9, 1.0, 1.1]
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,17 @@ class DataConfig:
     batch_frames: int = 50_000  # frames of 10 ms per micro-batch and process, padding included
     max_batch_size: int = 0  # utterances per micro-batch; 0 is no limit
     max_frames: int = 3000  # longer training utterances are left out and counted
-    lang_beta: float = 1.0  # languages are drawn with p ~ hours ^ beta; 1 is as they come, 0 all alike
+    lang_beta: float = (
+        1.0  # languages are drawn with p ~ hours ^ beta; 1 is as they come, 0 all alike
+    )
     num_workers: int = 0  # processes that load features; 0 loads in the training process
 
 
 @dataclass(frozen=True)
 class OptimConfig:
+    optimizer: Literal["adamw", "muon"] = "adamw"  # muon: for the encoder's matrices, adamw for the rest
     lr: float = 1e-3  # peak, reached after warmup_steps
+    muon_lr: float = 2e-2  # peak for the matrices under muon; it follows the same schedule
     final_lr: float = 1e-5  # at max_steps
     warmup_steps: int = 5000
     max_steps: int = 100_000
@@ -75,7 +81,8 @@ class TrainConfig:
     """What every training has, whatever the model."""
 
     seed: int = 1
-    valid_every: int = 1000  # steps
+    valid_every: int = 1000  # steps; a checkpoint is saved with each validation
+    save_every: int = 0  # steps between checkpoints besides; 0: none
     valid_utts: int = 1000  # utterances of the dev set that are really decoded while training
     keep_best: int = 5  # checkpoints that are kept and averaged
     log_every: int = 100  # steps
@@ -125,7 +132,9 @@ class TrainLlmConfig:
     llm: LlmConfig = field(default_factory=LlmConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
     prompt: str = "{audio}{bos}"
-    speech_attention: Literal["causal", "prefix"] = "causal"  # prefix: audio positions see each other both ways
+    speech_attention: Literal["causal", "prefix"] = (
+        "causal"  # prefix: audio positions see each other both ways
+    )
     train_encoder: bool = True
     encoder_lr_scale: float = 1.0  # the encoder's learning rate as a share of optim.lr
     target_masking: float = 0.0  # share of target inputs hidden from the LLM in training

@@ -34,13 +34,22 @@ def tiny_llama(seed=0, vocab_size=VOCAB, **kwargs) -> Llm:
 
 def tiny_bloom(seed=0) -> Llm:
     torch.manual_seed(seed)
-    config = BloomConfig(hidden_size=32, n_layer=2, n_head=4, vocab_size=VOCAB, initializer_range=0.2)
+    config = BloomConfig(
+        hidden_size=32, n_layer=2, n_head=4, vocab_size=VOCAB, initializer_range=0.2
+    )
     return Llm(BloomForCausalLM(config).eval())
 
 
 def tiny_speech_encoder(seed=0, **kwargs) -> SpeechEncoder:
     torch.manual_seed(seed)
-    settings = {"dim": 16, "num_layers": 2, "num_heads": 2, "ffn_dim": 32, "conv_kernel": 5, "subsampling_channels": 12}
+    settings = {
+        "dim": 16,
+        "num_layers": 2,
+        "num_heads": 2,
+        "ffn_dim": 32,
+        "conv_kernel": 5,
+        "subsampling_channels": 12,
+    }
     encoder = ConformerEncoder(20, **{**settings, **kwargs})
     return SpeechEncoder(GlobalCmvn(torch.zeros(20), torch.ones(20)), encoder, SpecAugment())
 
@@ -52,7 +61,9 @@ def tiny_ctc_model(num_units=10, seed=0, **kwargs) -> CtcModel:
 def tiny_speech_llm(llm=None, seed=0, stack_factor=2, **kwargs) -> SpeechLlm:
     llm = llm or tiny_llama(seed)
     speech = tiny_speech_encoder(seed)
-    return SpeechLlm(speech, StackAdaptor(speech.output_dim, llm.dim, stack_factor), llm, **kwargs).eval()
+    return SpeechLlm(
+        speech, StackAdaptor(speech.output_dim, llm.dim, stack_factor), llm, **kwargs
+    ).eval()
 
 
 def llm_batch(num_frames=(60, 33, 47), target_lens=(4, 2, 6), seed=0) -> dict:
@@ -64,7 +75,8 @@ def llm_batch(num_frames=(60, 33, 47), target_lens=(4, 2, 6), seed=0) -> dict:
         "feat_lens": torch.tensor(num_frames),
         "prompts": [[i, torch.tensor([BOS_ID])] for i in range(len(num_frames))],
         "targets": [
-            torch.cat([torch.randint(3, VOCAB, (n,), generator=generator), torch.tensor([EOS_ID])]) for n in target_lens
+            torch.cat([torch.randint(3, VOCAB, (n,), generator=generator), torch.tensor([EOS_ID])])
+            for n in target_lens
         ],
     }
 

@@ -33,7 +33,9 @@ BLOOM_560M = {"hidden_size": 1024, "n_layer": 24, "n_head": 16, "vocab_size": 25
 
 
 def load(path: Path):
-    config_class = next(c for name, c in CLASSES.items() if path.stem == name or path.stem.startswith(f"{name}_"))
+    config_class = next(
+        c for name, c in CLASSES.items() if path.stem == name or path.stem.startswith(f"{name}_")
+    )
     return cli.parse(cli.config_parser("", config_class), config_class, ["--config", str(path)])[0]
 
 
@@ -46,7 +48,11 @@ def test_yaml_loads(path):
     load(path)
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("egs/*/conf/paper/train_ctc*.yaml")), ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path",
+    sorted(ROOT.glob("egs/*/conf/paper/train_ctc*.yaml")),
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
 def test_paper_encoder_has_the_remembered_size(path):
     config = load(path)
     with torch.device("meta"):
@@ -60,7 +66,11 @@ def test_paper_encoder_has_the_remembered_size(path):
     assert 68e6 < count(model.speech) < 77e6  # "0.07B" of arXiv:2307.11795
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("egs/*/conf/paper/train_llm*.yaml")), ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path",
+    sorted(ROOT.glob("egs/*/conf/paper/train_llm*.yaml")),
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
 @pytest.mark.parametrize(
     "llm_config, llm_dim, size, lora",
     [
@@ -109,11 +119,17 @@ def test_unknown_flag_names_the_nearest():
 
 def test_missing_config_file_is_named(tmp_path):
     with pytest.raises(UserError, match="nowhere.yaml: no such config file"):
-        cli.parse(cli.config_parser("", TrainCtcConfig), TrainCtcConfig, ["--config", str(tmp_path / "nowhere.yaml")])
+        cli.parse(
+            cli.config_parser("", TrainCtcConfig),
+            TrainCtcConfig,
+            ["--config", str(tmp_path / "nowhere.yaml")],
+        )
 
 
 def test_numbers_in_scientific_notation_are_numbers(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text("optim:\n  lr: 2e-3\n")
-    config, _ = cli.parse(cli.config_parser("", TrainCtcConfig), TrainCtcConfig, ["--config", str(path)])
+    config, _ = cli.parse(
+        cli.config_parser("", TrainCtcConfig), TrainCtcConfig, ["--config", str(path)]
+    )
     assert config.optim.lr == 0.002

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 """Run a job or an array of jobs on this machine, each with its own log, as Kaldi's run.pl does.
 
 usage: job.py [options] [JOB=1:N] <log-file> <command> [argument ...]

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 """Run a job or an array of jobs through Slurm and wait for them; called as job.py is.
 
 usage: slurm.py [options] [JOB=1:N] <log-file> <command> [argument ...]

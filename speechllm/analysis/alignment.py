@@ -31,7 +31,7 @@ def monotonicity(matrix: np.ndarray) -> float:
 
 
 def sharpness(matrix: np.ndarray) -> float:
-    """How far the best position of a token stands out from the others, in standard deviations of its row; mean over tokens."""
+    """How far a token's best position stands out, in standard deviations of its row; mean over tokens."""
     deviation = matrix.std(1).clip(1e-12)
     return float(((matrix.max(1) - matrix.mean(1)) / deviation).mean())
 
@@ -43,7 +43,9 @@ def plot_alignment(matrix: np.ndarray, tokens: list[str], title: str, path: str 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    fig, axes = pyplot.subplots(figsize=(max(5, 0.16 * matrix.shape[1] + 2), max(2.5, 0.26 * len(tokens) + 1.2)))
+    fig, axes = pyplot.subplots(
+        figsize=(max(5, 0.16 * matrix.shape[1] + 2), max(2.5, 0.26 * len(tokens) + 1.2))
+    )
     image = axes.imshow(matrix, aspect="auto", cmap="viridis", interpolation="nearest")
     axes.set_yticks(range(len(tokens)), tokens, fontsize=8)
     axes.set_xlabel("speech position")

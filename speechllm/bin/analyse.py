@@ -1,4 +1,7 @@
-"""Alignment of speech positions and text embeddings: python -m speechllm.bin.analyse --model exp/mini/llm --out exp/mini/analysis data/mini/test"""
+"""Alignment of speech positions and text embeddings.
+
+    python -m speechllm.bin.analyse --model exp/mini/llm --out exp/mini/analysis data/mini/test
+"""
 
 import argparse
 
@@ -33,7 +36,9 @@ def main(argv=None):
     manifest = Manifest.open(Path(args.data_dir) / "manifest.arrow")
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    plotted = set(np.linspace(0, len(manifest) - 1, min(args.num_plots, len(manifest))).astype(int).tolist())
+    plotted = set(
+        np.linspace(0, len(manifest) - 1, min(args.num_plots, len(manifest))).astype(int).tolist()
+    )
     scores = []
     with torch.inference_mode():
         for i in range(len(manifest)):
@@ -43,7 +48,9 @@ def main(argv=None):
             token_ids = torch.tensor(tokenizer.encode(row.text), dtype=torch.long)
             if len(token_ids) == 0:
                 continue
-            matrix = cosine_matrix(speech[0, : lens[0]].float().numpy(), model.llm.embed(token_ids).float().numpy())
+            matrix = cosine_matrix(
+                speech[0, : lens[0]].float().numpy(), model.llm.embed(token_ids).float().numpy()
+            )
             scores.append((row.lang, monotonicity(matrix), sharpness(matrix)))
             if i in plotted:
                 tokens = [tokenizer.tokenizer.convert_ids_to_tokens(t) for t in token_ids.tolist()]
@@ -63,7 +70,9 @@ def main(argv=None):
         "sharpness": means(2),
     }
     (out / "alignment.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    print(f"monotonicity {report['monotonicity']['all']:.3f}, sharpness {report['sharpness']['all']:.2f}: {out}/alignment.json")
+    print(
+        f"monotonicity {report['monotonicity']['all']:.3f}, sharpness {report['sharpness']['all']:.2f}: {out}/alignment.json"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What all commands share: how they end, and how YAML and flags fill a dataclass."""
 
 import difflib
+import os
 import sys
 from pathlib import Path
 
@@ -12,7 +13,8 @@ def run(main):
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # every process of a run meets the same error
+            print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,4 +1,7 @@
-"""Write hypotheses for data directories: python -m speechllm.bin.decode --model exp/mini/llm --out exp/mini/decode/llm data/mini/test"""
+"""Write hypotheses for data directories.
+
+    python -m speechllm.bin.decode --model exp/mini/llm --out exp/mini/decode/llm data/mini/test
+"""
 
 from speechllm.bin import cli
 from speechllm.config import DecodeConfig
@@ -7,9 +10,19 @@ from speechllm.config import DecodeConfig
 def get_parser():
     parser = cli.config_parser(__doc__, DecodeConfig)
     parser.add_argument("data_dirs", nargs="+", help="data directories with manifest.arrow")
-    parser.add_argument("--model", required=True, help="experiment folder or checkpoint, of a CTC model or a speech LLM")
-    parser.add_argument("--out", required=True, help="OUT/<name of the data directory>/{text,utt2status} are written")
-    parser.add_argument("--num_parts", type=int, default=1, help="share the work among so many jobs")
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="experiment folder or checkpoint, of a CTC model or a speech LLM",
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        help="OUT/<name of the data directory>/{text,utt2status} are written",
+    )
+    parser.add_argument(
+        "--num_parts", type=int, default=1, help="share the work among so many jobs"
+    )
     parser.add_argument("--part", type=int, default=1, help="this job, from 1; it writes text.PART")
     return parser
 
@@ -31,7 +44,7 @@ def ctc_recognizer(model, tokenizer, device):
 
 
 def llm_recognizer(model, tokenizer, template, config: DecodeConfig, device):
-    """A function from a list of features (T, F) to pairs (text, status); outputs that hit the limit are "max_length"."""
+    """A function from features [(T, F), ...] to pairs (text, status); status is "max_length" at the limit."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
@@ -40,9 +53,14 @@ def llm_recognizer(model, tokenizer, template, config: DecodeConfig, device):
     @torch.inference_mode()
     def recognize(feats):
         lens = torch.tensor([len(f) for f in feats], device=device)
-        prompts = [[b if isinstance(part, int) else part for part in template.parts()] for b in range(len(feats))]
+        prompts = [
+            [b if isinstance(part, int) else part for part in template.parts()]
+            for b in range(len(feats))
+        ]
         rows, speech = model.rows(pad_sequence(feats, batch_first=True).to(device), lens, prompts)
-        limits = [config.min_tokens + int(config.max_tokens_per_second * n / 100) for n in lens.tolist()]
+        limits = [
+            config.min_tokens + int(config.max_tokens_per_second * n / 100) for n in lens.tolist()
+        ]
         hyps = greedy(model.llm, rows, limits, tokenizer.eos_id, speech, config.repetition_penalty)
         return [(tokenizer.decode(h.token_ids).strip(), h.status) for h in hyps]
 
@@ -62,7 +80,9 @@ def load_recognizer(folder, config: DecodeConfig, device):
         return ctc_recognizer(model.to(device), CtcTokenizer(path / "units.model"), device)
     model, saved, path = build.load_speech_llm(folder)
     tokenizer = LlmTokenizer(str(path / "tokenizer"))
-    template = PromptTemplate(saved["config"]["prompt"], tokenizer.encode, tokenizer.bos_id, tokenizer.eos_id)
+    template = PromptTemplate(
+        saved["config"]["prompt"], tokenizer.encode, tokenizer.bos_id, tokenizer.eos_id
+    )
     return llm_recognizer(model.to(device), tokenizer, template, config, device)
 
 
@@ -74,9 +94,9 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, num_parts: int, p
     import numpy as np
 
     from speechllm.data.ark import read_ark
-    from speechllm.data.tables import write_table
     from speechllm.data.manifest import Manifest
     from speechllm.data.sampler import batches_in_order
+    from speechllm.data.tables import write_table
 
     manifest = Manifest.open(Path(data_dir) / "manifest.arrow")
     chosen = np.arange(len(manifest))[part - 1 :: num_parts]
@@ -84,11 +104,15 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, num_parts: int, p
     texts, statuses, start = {}, {}, time.monotonic()
     for done, batch in enumerate(plan, start=1):
         rows = [manifest.row(i) for i in batch]
-        for row, (text, status) in zip(rows, recognize([read_ark(r.ark, r.offset) for r in rows]), strict=True):
+        for row, (text, status) in zip(
+            rows, recognize([read_ark(r.ark, r.offset) for r in rows]), strict=True
+        ):
             texts[row.utt_id], statuses[row.utt_id] = " ".join(text.split()), status
         print(f"{data_dir}: batch {done}/{len(plan)}", flush=True)
     took, audio = time.monotonic() - start, manifest.num_frames[chosen].sum() / 100
-    print(f"{data_dir}: {len(texts)} utterances, {audio:.0f} s of audio in {took:.1f} s, real-time factor {took / audio:.4f}")
+    print(
+        f"{data_dir}: {len(texts)} utterances, {audio:.0f} s of audio in {took:.1f} s, real-time factor {took / audio:.4f}"
+    )
     suffix = f".{part}" if num_parts > 1 else ""
     Path(out_dir).mkdir(parents=True, exist_ok=True)
     write_table(Path(out_dir) / f"utt2status{suffix}", statuses)
@@ -104,7 +128,14 @@ def main(argv=None):
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recognize = load_recognizer(args.model, config, device)
     for data_dir in args.data_dirs:
-        decode(recognize, data_dir, Path(args.out) / Path(data_dir).name, config, args.num_parts, args.part)
+        decode(
+            recognize,
+            data_dir,
+            Path(args.out) / Path(data_dir).name,
+            config,
+            args.num_parts,
+            args.part,
+        )
 
 
 if __name__ == "__main__":

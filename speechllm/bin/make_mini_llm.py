@@ -1,4 +1,7 @@
-"""Train the mini preset's LLM from scratch: python -m speechllm.bin.make_mini_llm --langs "en de" --out exp/mini/base_llm"""
+"""Train the mini preset's LLM from scratch.
+
+    python -m speechllm.bin.make_mini_llm --langs "en de" --out exp/mini/base_llm
+"""
 
 from speechllm.bin import cli
 from speechllm.config import MiniLlmConfig
@@ -7,7 +10,9 @@ from speechllm.config import MiniLlmConfig
 def get_parser():
     parser = cli.config_parser(__doc__, MiniLlmConfig)
     parser.add_argument("--langs", default="", help="languages whose made-up sentences it reads")
-    parser.add_argument("--text", default="", help="Kaldi text file of training transcripts that it reads as well")
+    parser.add_argument(
+        "--text", default="", help="Kaldi text file of training transcripts that it reads as well"
+    )
     parser.add_argument("--out", required=True, help="Hugging Face folder to write")
     return parser
 

@@ -1,4 +1,7 @@
-"""Pack a trained model with its results into one archive: python -m speechllm.bin.pack --model exp/mini/llm --out exp/mini/pack.tar.gz FILE..."""
+"""Pack a trained model with its results into one archive.
+
+    python -m speechllm.bin.pack --model exp/mini/llm --out exp/mini/pack.tar.gz FILE...
+"""
 
 import argparse
 
@@ -7,9 +10,15 @@ from speechllm.bin import cli
 
 def get_parser():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="*", help="files and folders to go along: results, a base LLM made here")
-    parser.add_argument("--model", required=True, help="experiment folder; its averaged best checkpoint is packed")
-    parser.add_argument("--out", required=True, help="archive to write; OUT.sha256 is written beside it")
+    parser.add_argument(
+        "files", nargs="*", help="files and folders to go along: results, a base LLM made here"
+    )
+    parser.add_argument(
+        "--model", required=True, help="experiment folder; its averaged best checkpoint is packed"
+    )
+    parser.add_argument(
+        "--out", required=True, help="archive to write; OUT.sha256 is written beside it"
+    )
     return parser
 
 

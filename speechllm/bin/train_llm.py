@@ -1,4 +1,7 @@
-"""Teach an LLM to listen: python -m speechllm.bin.train_llm --config conf/mini/train_llm.yaml --llm exp/mini/base_llm --encoder exp/mini/ctc ..."""
+"""Teach an LLM to listen.
+
+    python -m speechllm.bin.train_llm --config conf/mini/train_llm.yaml --llm exp/mini/base_llm --encoder exp/mini/ctc ...
+"""
 
 from speechllm.bin import cli
 from speechllm.config import TrainLlmConfig
@@ -7,11 +10,24 @@ from speechllm.config import TrainLlmConfig
 def get_parser():
     parser = cli.config_parser(__doc__, TrainLlmConfig)
     parser.add_argument("--llm_name", required=True, help="Hugging Face name or folder of the LLM")
-    parser.add_argument("--encoder", required=True, help="experiment folder of the pretrained CTC encoder")
+    parser.add_argument(
+        "--encoder", required=True, help="experiment folder of the pretrained CTC encoder"
+    )
     parser.add_argument("--train_dir", required=True, help="data directory with manifest.arrow")
-    parser.add_argument("--valid_dir", required=True, help="data directory with manifest.arrow, decoded while training")
-    parser.add_argument("--exp_dir", required=True, help="folder for checkpoints and logs; a run in it is continued")
-    parser.add_argument("--overwrite", type=bool, default=False, help="replace a run with another config in --exp_dir")
+    parser.add_argument(
+        "--valid_dir",
+        required=True,
+        help="data directory with manifest.arrow, decoded while training",
+    )
+    parser.add_argument(
+        "--exp_dir", required=True, help="folder for checkpoints and logs; a run in it is continued"
+    )
+    parser.add_argument(
+        "--overwrite",
+        type=bool,
+        default=False,
+        help="replace a run with another config in --exp_dir",
+    )
     return parser
 
 
@@ -45,14 +61,20 @@ def main(argv=None):
 
     manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow")
     dataset = LlmDataset(
-        manifest, lambda row: template.parts(), lambda row: [*tokenizer.encode(row.text), tokenizer.eos_id]
+        manifest,
+        lambda row: template.parts(),
+        lambda row: [*tokenizer.encode(row.text), tokenizer.eos_id],
     )
     load = partial(make_loader, dataset, collate=collate_llm, num_workers=config.data.num_workers)
     chosen = training.usable(manifest, config.data.max_frames, [], setup)
     batches = training.epoch_batches(manifest, chosen, config.data, config.train.seed, setup, load)
 
     valid = Manifest.open(Path(args.valid_dir) / "manifest.arrow")
-    valid_plan = batches_in_order(valid.num_frames, config.decode.batch_frames, training.first_utts(valid, config.train.valid_utts))
+    valid_plan = batches_in_order(
+        valid.num_frames,
+        config.decode.batch_frames,
+        training.first_utts(valid, config.train.valid_utts),
+    )
     recognize = llm_recognizer(model, tokenizer, template, config.decode, setup.device)
 
     def validate(step):
@@ -74,7 +96,11 @@ def main(argv=None):
     tokenizer_dir = Path(args.exp_dir) / "tokenizer"
     distributed.from_main(lambda: tokenizer.save(tokenizer_dir), setup)
     files = {"units.model": encoder_path / "units.model", "tokenizer": tokenizer_dir}
-    scales = {"speech": config.encoder_lr_scale} if config.train_encoder and config.encoder_lr_scale != 1.0 else None
+    scales = (
+        {"speech": config.encoder_lr_scale}
+        if config.train_encoder and config.encoder_lr_scale != 1.0
+        else None
+    )
     training.run_training(model, batches, validate, saved, files, config, args, setup, scales)
     distributed.close()
 

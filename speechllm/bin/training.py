@@ -12,9 +12,12 @@ from speechllm.train import optim
 from speechllm.train.distributed import Setup, wrap
 from speechllm.train.log import say
 from speechllm.train.loop import train
+from speechllm.train.muon import MuonAdamW
 
 
-def usable(manifest: Manifest, max_frames: int, unusable: list[tuple[int, str]], setup: Setup) -> np.ndarray:
+def usable(
+    manifest: Manifest, max_frames: int, unusable: list[tuple[int, str]], setup: Setup
+) -> np.ndarray:
     """Indices to train on; what is left out is counted and the first one named.
 
     Args:
@@ -23,25 +26,43 @@ def usable(manifest: Manifest, max_frames: int, unusable: list[tuple[int, str]],
     keep = manifest.num_frames <= max_frames
     if (~keep).any() and setup.is_main:
         first = manifest.row(int(np.flatnonzero(~keep)[0]))
-        say(f"left out: {(~keep).sum()} utterances longer than data.max_frames {max_frames}, first: {first.utt_id}")
+        say(
+            f"left out: {(~keep).sum()} utterances longer than data.max_frames {max_frames}, first: {first.utt_id}"
+        )
     if unusable and setup.is_main:
-        say(f"left out: {len(unusable)} utterances, first: {unusable[0][1]}; use larger units to keep them")
+        say(
+            f"left out: {len(unusable)} utterances, first: {unusable[0][1]}; use larger units to keep them"
+        )
     keep[[index for index, _ in unusable]] = False
     if not keep.any():
-        raise UserError(f"{manifest.path}: no utterance is left to train on; check data.max_frames and the tokenizer")
+        raise UserError(
+            f"{manifest.path}: no utterance is left to train on; check data.max_frames and the tokenizer"
+        )
     return np.flatnonzero(keep)
 
 
-def epoch_batches(manifest: Manifest, chosen: np.ndarray, config: DataConfig, seed: int, setup: Setup, load):
+def epoch_batches(
+    manifest: Manifest, chosen: np.ndarray, config: DataConfig, seed: int, setup: Setup, load
+):
     """The function ``epoch_batches(epoch, skip)`` that the training loop asks for.
 
     Args:
         load: makes a sized iterable of batches from planned index arrays.
     """
     if setup.is_main:
-        hours = np.bincount(manifest.lang_ids[chosen], manifest.num_frames[chosen], len(manifest.langs)) / 360_000
-        shares = np.where(hours > 0, hours**config.lang_beta, 0) / np.where(hours > 0, hours**config.lang_beta, 0).sum()
-        told = ", ".join(f"{n} {h:.2f} h ({p:.1%})" for n, h, p in zip(manifest.langs, hours, shares, strict=True) if h)
+        hours = (
+            np.bincount(manifest.lang_ids[chosen], manifest.num_frames[chosen], len(manifest.langs))
+            / 360_000
+        )
+        shares = (
+            np.where(hours > 0, hours**config.lang_beta, 0)
+            / np.where(hours > 0, hours**config.lang_beta, 0).sum()
+        )
+        told = ", ".join(
+            f"{n} {h:.2f} h ({p:.1%})"
+            for n, h, p in zip(manifest.langs, hours, shares, strict=True)
+            if h
+        )
         say(f"training set: {len(chosen)} utterances; {told} with p ~ hours^{config.lang_beta:g}")
 
     def batches(epoch: int, skip: int):
@@ -57,13 +78,25 @@ def epoch_batches(manifest: Manifest, chosen: np.ndarray, config: DataConfig, se
         )
         if setup.is_main:
             share = padding_share(manifest.num_frames, plan)
-            say(f"epoch {epoch}: {len(plan)} batches of {config.batch_frames} frames, {share:.1%} padding")
+            say(
+                f"epoch {epoch}: {len(plan)} batches of {config.batch_frames} frames, {share:.1%} padding"
+            )
         return load(share_of_rank(plan, setup.rank, setup.world_size)[skip:])
 
     return batches
 
 
-def run_training(model, batches, validate, config_text: str, files: dict, config, args, setup: Setup, lr_scales=None):
+def run_training(
+    model,
+    batches,
+    validate,
+    config_text: str,
+    files: dict,
+    config,
+    args,
+    setup: Setup,
+    lr_scales=None,
+):
     """Spread the model, make the optimizer, and train.
 
     Args:
@@ -72,20 +105,37 @@ def run_training(model, batches, validate, config_text: str, files: dict, config
     """
     settings: OptimConfig = config.optim
     options: TrainConfig = config.train
-    groups = optim.param_groups(model, lr_scales or {}) if lr_scales else None
+    matrices = hidden_matrices(model) if settings.optimizer == "muon" else []
     wrapped = wrap(model, setup, options.parallel, options.activation_checkpointing)
-    if groups is None or options.parallel == "fsdp":
-        groups = [p for p in wrapped.parameters() if p.requires_grad]
-    optimizer, schedule = optim.make(
-        groups,
-        lr=settings.lr,
-        warmup_steps=settings.warmup_steps,
-        schedule=settings.schedule,
-        final_lr=settings.final_lr,
-        max_steps=settings.max_steps,
-        weight_decay=settings.weight_decay,
-        betas=(settings.beta1, settings.beta2),
-    )
+    if matrices:
+        learning = [p for p in wrapped.parameters() if p.requires_grad]
+        ids = {id(p) for p in matrices}
+        optimizer = MuonAdamW(
+            matrices,
+            [p for p in learning if id(p) not in ids],
+            settings.muon_lr,
+            settings.lr,
+            settings.weight_decay,
+            (settings.beta1, settings.beta2),
+        )
+        schedule = optim.make_schedule(
+            settings.schedule,
+            settings.lr,
+            settings.final_lr,
+            settings.warmup_steps,
+            settings.max_steps,
+        )
+    else:
+        optimizer, schedule = optim.make(
+            optim.param_groups(wrapped, lr_scales or {}),
+            lr=settings.lr,
+            warmup_steps=settings.warmup_steps,
+            schedule=settings.schedule,
+            final_lr=settings.final_lr,
+            max_steps=settings.max_steps,
+            weight_decay=settings.weight_decay,
+            betas=(settings.beta1, settings.beta2),
+        )
     return train(
         wrapped,
         batches,
@@ -102,23 +152,37 @@ def run_training(model, batches, validate, config_text: str, files: dict, config
         log_every=options.log_every,
         validate=validate,
         valid_every=options.valid_every,
+        save_every=options.save_every or None,
         keep_best=options.keep_best,
         files=files,
-        may_change=("config.train.log_every",),
+        may_change=("config.train.log_every", "config.train.save_every", "config.data.num_workers"),
         overwrite=args.overwrite,
     )
 
 
+def hidden_matrices(model) -> list:
+    """The encoder's trained 2-D weights; output layers and what belongs to the LLM stay out."""
+    return [
+        p
+        for name, p in model.named_parameters()
+        if p.requires_grad and p.ndim == 2 and name.startswith("speech.")
+    ]
+
+
 def first_utts(manifest: Manifest, count: int) -> np.ndarray:
     """Indices of about ``count`` utterances, spread evenly over a set."""
-    return np.unique(np.linspace(0, len(manifest) - 1, min(count, len(manifest))).round().astype(int))
+    return np.unique(
+        np.linspace(0, len(manifest) - 1, min(count, len(manifest))).round().astype(int)
+    )
 
 
 def saved_config(**values) -> str:
     """YAML of what a checkpoint must say about itself; dataclasses become mappings."""
     import yaml
 
-    plain = {k: dataclasses.asdict(v) if dataclasses.is_dataclass(v) else v for k, v in values.items()}
+    plain = {
+        k: dataclasses.asdict(v) if dataclasses.is_dataclass(v) else v for k, v in values.items()
+    }
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
@@ -130,7 +194,8 @@ def word_error_rate(pairs: list[tuple[str, str, str]]) -> float:
     rates = []
     for lang in sorted({lang for lang, _, _ in pairs}):
         refs, hyps = (
-            [split_words(normalize(pair[i], lang), lang) for pair in pairs if pair[0] == lang] for i in (1, 2)
+            [split_words(normalize(pair[i], lang), lang) for pair in pairs if pair[0] == lang]
+            for i in (1, 2)
         )
         rates.append(float(error_rate(align(refs, hyps).counts.sum(0))))
     return sum(rates) / len(rates)

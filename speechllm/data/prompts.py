@@ -13,8 +13,8 @@ MARKS = re.compile(r"\{(audio|bos|eos|[a-z_]+)\}")
 class PromptTemplate:
     """Turn a template such as ``"{audio}{bos}"`` into the parts of a prompt.
 
-    ``{audio}`` is the utterance's audio, ``{bos}`` and ``{eos}`` the LLM's special tokens; any other mark is filled from
-    the values given to ``parts``. Text between marks is tokenised piece by piece, never searched for afterwards.
+    ``{audio}`` is the utterance's audio, ``{bos}`` and ``{eos}`` the LLM's special tokens; any other mark is
+    filled from the values given to ``parts``. Text between marks is tokenised piece by piece, never searched for afterwards.
 
     Args:
         template: the text with its marks.

@@ -55,7 +55,9 @@ def greedy(
         log_probs = logits.log_softmax(-1)
         scores, tokens = log_probs.max(-1)
         keep = []
-        for i, (b, token, score) in enumerate(zip(active, tokens.tolist(), scores.tolist(), strict=True)):
+        for i, (b, token, score) in enumerate(
+            zip(active, tokens.tolist(), scores.tolist(), strict=True)
+        ):
             hyp = hyps[b]
             hyp.score += score
             if token == eos_id:

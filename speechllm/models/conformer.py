@@ -74,14 +74,20 @@ class SelfAttention(nn.Module):
         """Map queries (B, heads, T, head_dim) and distances (2T - 1, D) to (B, heads, T, T)."""
         T = q.size(2)
         keys = self.pos(table.to(q.dtype)).view(-1, self.num_heads, self.head_dim).permute(1, 2, 0)
-        scores = (q + self.position_bias) @ keys  # (B, heads, T, 2T - 1), column k is distance T - 1 - k
+        scores = (
+            q + self.position_bias
+        ) @ keys  # (B, heads, T, 2T - 1), column k is distance T - 1 - k
         # Row i wants columns T - 1 - i ... 2T - 2 - i: pad one column and read the rows one step shorter.
         scores = F.pad(scores, (1, 0)).flatten(2)[..., T:]
         return scores.unflatten(2, (T, 2 * T - 1))[..., :T] / math.sqrt(self.head_dim)
 
     def forward(self, x: Tensor, mask: Tensor | None, table) -> Tensor:
         """Map (B, T, D) with mask (B, 1, 1, T) or None to (B, T, D)."""
-        q, k, v = self.qkv(self.norm(x)).unflatten(-1, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(self.norm(x))
+            .unflatten(-1, (3, self.num_heads, self.head_dim))
+            .permute(2, 0, 3, 1, 4)
+        )
         if self.positions == "rotary":
             q, k = rotate(q, table), rotate(k, table)
         else:
@@ -179,14 +185,18 @@ class ConformerEncoder(nn.Module):
         if positions not in ("rotary", "relative"):
             raise ValueError(f"positions must be rotary or relative, got {positions!r}")
         if subsampling not in FRONT_ENDS:
-            raise ValueError(f"subsampling must be one of {', '.join(FRONT_ENDS)}, got {subsampling!r}")
+            raise ValueError(
+                f"subsampling must be one of {', '.join(FRONT_ENDS)}, got {subsampling!r}"
+            )
         if ffn_style not in FFN_STYLES:
             raise ValueError(f"ffn_style must be one of {', '.join(FFN_STYLES)}, got {ffn_style!r}")
         if dim % num_heads:
             raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
         self.output_dim, self.subsampling_factor = dim, subsampling_factor
         self.positions, self.head_dim = positions, dim // num_heads
-        self.subsampling = FRONT_ENDS[subsampling](input_dim, dim, subsampling_factor, subsampling_channels)
+        self.subsampling = FRONT_ENDS[subsampling](
+            input_dim, dim, subsampling_factor, subsampling_channels
+        )
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             ConformerLayer(dim, num_heads, ffn_dim, conv_kernel, dropout, positions, ffn_style)

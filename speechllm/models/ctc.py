@@ -19,7 +19,9 @@ class SpeechEncoder(nn.Module):
         spec_augment: or None.
     """
 
-    def __init__(self, cmvn: GlobalCmvn, encoder: nn.Module, spec_augment: SpecAugment | None = None):
+    def __init__(
+        self, cmvn: GlobalCmvn, encoder: nn.Module, spec_augment: SpecAugment | None = None
+    ):
         super().__init__()
         self.cmvn, self.encoder, self.spec_augment = cmvn, encoder, spec_augment
         self.output_dim = encoder.output_dim
@@ -46,7 +48,9 @@ class CtcModel(nn.Module):
         self.speech = speech
         self.head = nn.Linear(speech.output_dim, num_units)
         self.flat_start = flat_start
-        self.register_buffer("num_batches", torch.tensor(0))  # of training, so that a resumed run goes on
+        self.register_buffer(
+            "num_batches", torch.tensor(0)
+        )  # of training, so that a resumed run goes on
 
     def log_probs(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, T, F), (B,) to log-probabilities (B, T', V), (B,)."""
@@ -60,20 +64,30 @@ class CtcModel(nn.Module):
         """
         log_probs, lens = self.log_probs(feats, feat_lens)
         losses = F.ctc_loss(
-            log_probs.transpose(0, 1), units, lens, unit_lens, blank=BLANK_ID, reduction="none", zero_infinity=True
+            log_probs.transpose(0, 1),
+            units,
+            lens,
+            unit_lens,
+            blank=BLANK_ID,
+            reduction="none",
+            zero_infinity=True,
         )
         with torch.no_grad():
             stats = {"too_short": (losses == 0).float().mean()}
         loss = losses.sum()
-        if self.training and int(self.num_batches) < self.flat_start:
+        if self.training and self.flat_start and int(self.num_batches) < self.flat_start:
             share = int(self.num_batches) / self.flat_start
-            loss = share * loss + (1 - share) * uniform_alignment_loss(log_probs, lens, units, unit_lens)
+            loss = share * loss + (1 - share) * uniform_alignment_loss(
+                log_probs, lens, units, unit_lens
+            )
         if self.training:
             self.num_batches += 1
         return loss, int(unit_lens.sum()), stats
 
 
-def uniform_alignment_loss(log_probs: Tensor, lens: Tensor, units: Tensor, unit_lens: Tensor) -> Tensor:
+def uniform_alignment_loss(
+    log_probs: Tensor, lens: Tensor, units: Tensor, unit_lens: Tensor
+) -> Tensor:
     """Cross-entropy of every frame with the unit that stands there if all units last equally long.
 
     CTC from random weights first learns to write blanks and, with few hours or updates, stays there. HMM systems

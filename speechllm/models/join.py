@@ -28,7 +28,9 @@ class Joined:
     speech: Tensor
 
 
-def join(prompts: list[list], targets: list[Tensor] | None, speech_lens: Tensor, speech_size: int) -> Joined:
+def join(
+    prompts: list[list], targets: list[Tensor] | None, speech_lens: Tensor, speech_size: int
+) -> Joined:
     """Lay out every row as prompt parts, then target; nothing is searched for and no place is reserved.
 
     The last prompt position predicts the first target id, and the last target id, which ends the answer, is

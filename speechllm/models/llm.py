@@ -80,15 +80,24 @@ class Llm(nn.Module):
         Args:
             targets: names of the matrices to adapt; by default those of self-attention.
         """
-        from peft import LoraConfig, inject_adapter_in_model  # three seconds to import, and only needed here
+        from peft import (
+            LoraConfig,
+            inject_adapter_in_model,
+        )  # three seconds to import, and only needed here
 
         names = {name.rsplit(".", 1)[-1] for name, _ in self.model.named_modules()}
         targets = targets or next((t for t in ATTENTION_TARGETS if names.issuperset(t)), ())
         if missing := [t for t in targets if t not in names]:
-            raise UserError(f"lora.targets: the LLM has no module {missing[0]!r}; it has {', '.join(sorted(names))}")
+            raise UserError(
+                f"lora.targets: the LLM has no module {missing[0]!r}; it has {', '.join(sorted(names))}"
+            )
         if not targets:
-            raise UserError(f"lora.targets: the attention matrices of a {self.config.model_type} are not known; name them")
-        settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets))
+            raise UserError(
+                f"lora.targets: the attention matrices of a {self.config.model_type} are not known; name them"
+            )
+        settings = LoraConfig(
+            r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets)
+        )
         inject_adapter_in_model(settings, self.model)
 
     def finetune_all(self):
@@ -117,7 +126,13 @@ class Llm(nn.Module):
         """Map ids (...) to embeddings (..., H)."""
         return self.model.get_input_embeddings()(token_ids)
 
-    def hidden(self, inputs: Tensor, mask: Tensor | None = None, positions: Tensor | None = None, cache=None) -> Tensor:
+    def hidden(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache=None,
+    ) -> Tensor:
         """Map embeddings (B, L, H) to the last hidden states (B, L, H).
 
         Args:
@@ -131,7 +146,11 @@ class Llm(nn.Module):
             )  # the one form that every attention implementation reads alike
         kwargs = {} if self.config.model_type == "bloom" else {"position_ids": positions}
         out = self.model.base_model(
-            inputs_embeds=inputs, attention_mask=mask, past_key_values=cache, use_cache=cache is not None, **kwargs
+            inputs_embeds=inputs,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            **kwargs,
         )
         return out.last_hidden_state
 
@@ -161,7 +180,9 @@ class Llm(nn.Module):
         correct = (logits.detach().argmax(-1) == labels).sum()
         return F.cross_entropy(logits, labels, reduction="sum"), labelled.sum(), correct
 
-    def start(self, rows: list[Tensor], speech: list[Tensor] | None = None) -> tuple[Tensor, DecodeState]:
+    def start(
+        self, rows: list[Tensor], speech: list[Tensor] | None = None
+    ) -> tuple[Tensor, DecodeState]:
         """Read prompts before decoding, padded on the left so that all rows end together.
 
         Args:
@@ -178,7 +199,9 @@ class Llm(nn.Module):
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         read_mask = mask
         if speech is not None:
-            padded = torch.stack([F.pad(span, (L - len(span), 0)) for span in speech]).to(inputs.device)
+            padded = torch.stack([F.pad(span, (L - len(span), 0)) for span in speech]).to(
+                inputs.device
+            )
             read_mask = prefix_mask(lens, padded, left_padded=True)
         cache = DynamicCache(config=self.config)
         hidden = self.hidden(inputs, read_mask, positions, cache)
@@ -187,7 +210,9 @@ class Llm(nn.Module):
     def step(self, state: DecodeState, token_ids: Tensor) -> Tensor:
         """Read one more token per row, (B,) to logits (B, V); the state moves on."""
         state.mask = F.pad(state.mask, (0, 1), value=True)
-        hidden = self.hidden(self.embed(token_ids[:, None]), state.mask, state.positions[:, None], state.cache)
+        hidden = self.hidden(
+            self.embed(token_ids[:, None]), state.mask, state.positions[:, None], state.cache
+        )
         state.positions = state.positions + 1
         return self.logits(hidden[:, -1])
 
@@ -204,9 +229,13 @@ def load_llm(name: str, dtype: str = "float32", attention: str = "sdpa") -> Llm:
         UserError: the name is neither a folder with a model nor to be had from the hub.
     """
     try:
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=DTYPES[dtype], attn_implementation=attention)
+        model = AutoModelForCausalLM.from_pretrained(
+            name, dtype=DTYPES[dtype], attn_implementation=attention
+        )
     except (OSError, ValueError) as error:
-        raise UserError(f"LLM {name!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+        raise UserError(
+            f"LLM {name!r} cannot be loaded: {' '.join(str(error).split())[:300]}"
+        ) from error
     return Llm(model)
 
 
@@ -220,7 +249,9 @@ def load_llm_config(name: str):
     try:
         return AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
-        raise UserError(f"LLM {name!r} has no readable config: {' '.join(str(error).split())[:300]}") from error
+        raise UserError(
+            f"LLM {name!r} has no readable config: {' '.join(str(error).split())[:300]}"
+        ) from error
 
 
 class LlmTokenizer:
@@ -234,12 +265,18 @@ class LlmTokenizer:
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError) as error:
-            raise UserError(f"LLM {name!r} has no readable tokenizer: {' '.join(str(error).split())[:300]}") from error
+            raise UserError(
+                f"LLM {name!r} has no readable tokenizer: {' '.join(str(error).split())[:300]}"
+            ) from error
         if self.tokenizer.eos_token_id is None:
-            raise UserError(f"the tokenizer of {name!r} has no end-of-sequence token; decoding could never stop")
+            raise UserError(
+                f"the tokenizer of {name!r} has no end-of-sequence token; decoding could never stop"
+            )
         self.eos_id = self.tokenizer.eos_token_id
         # A tokenizer without a beginning-of-sequence token (Qwen) starts its texts with the end token.
-        self.bos_id = self.tokenizer.bos_token_id if self.tokenizer.bos_token_id is not None else self.eos_id
+        self.bos_id = (
+            self.tokenizer.bos_token_id if self.tokenizer.bos_token_id is not None else self.eos_id
+        )
         self.unk_id = self.tokenizer.unk_token_id
 
     def encode(self, text: str) -> list[int]:

@@ -41,7 +41,9 @@ class SpecAugment(nn.Module):
         if not self.training:
             return feats
         bins = torch.full_like(lens, feats.size(2))
-        freq = self.stretches(bins, bins.clamp(max=self.max_freq_width), self.num_freq_masks, feats.size(2))
+        freq = self.stretches(
+            bins, bins.clamp(max=self.max_freq_width), self.num_freq_masks, feats.size(2)
+        )
         widths = (lens * self.max_time_share).long().clamp(max=self.max_time_width)
         time = self.stretches(lens, widths, self.num_time_masks, feats.size(1))
         return feats.masked_fill(freq[:, None, :] | time[:, :, None], 0.0)

@@ -54,7 +54,9 @@ class SpeechLlm(nn.Module):
     def checkpoint_state_dict(self) -> dict[str, Tensor]:
         """All weights but the LLM's frozen ones, which are named in the checkpoint and not copied."""
         trainable = {name for name, p in self.named_parameters() if p.requires_grad}
-        return {k: v for k, v in self.state_dict().items() if not k.startswith("llm.") or k in trainable}
+        return {
+            k: v for k, v in self.state_dict().items() if not k.startswith("llm.") or k in trainable
+        }
 
     def fsdp_layers(self) -> list[nn.Module]:
         return self.llm.decoder_layers()
@@ -83,7 +85,9 @@ class SpeechLlm(nn.Module):
         text = self.llm.embed(text_ids)
         if hidden is not None and self.mask_id is None:
             text = text.masked_fill(hidden[:, None], 0.0)
-        pool = torch.cat([speech.flatten(0, 1).to(text.dtype), text, text.new_zeros(1, text.size(-1))])
+        pool = torch.cat(
+            [speech.flatten(0, 1).to(text.dtype), text, text.new_zeros(1, text.size(-1))]
+        )
         return pool[joined.index.to(pool.device)], joined
 
     def forward(self, feats: Tensor, feat_lens: Tensor, prompts: list[list], targets: list[Tensor]):
@@ -102,12 +106,18 @@ class SpeechLlm(nn.Module):
         loss, num_tokens, correct = self.llm.loss(hidden, joined.labels.to(hidden.device))
         return loss, num_tokens, {"accuracy": correct / num_tokens}
 
-    def rows(self, feats: Tensor, feat_lens: Tensor, prompts: list[list]) -> tuple[list[Tensor], list[Tensor] | None]:
-        """Prompts as embeddings (L_b, H) and, for prefix attention, audio part numbers (L_b,): what decoding starts from."""
+    def rows(
+        self, feats: Tensor, feat_lens: Tensor, prompts: list[list]
+    ) -> tuple[list[Tensor], list[Tensor] | None]:
+        """What decoding starts from: embeddings (L_b, H) and, for prefix attention, audio part numbers (L_b,)."""
         inputs, joined = self.inputs(feats, feat_lens, prompts)
         lens = joined.lens.tolist()
         rows = [inputs[b, :n] for b, n in enumerate(lens)]
-        spans = [joined.speech[b, :n] for b, n in enumerate(lens)] if self.attention == "prefix" else None
+        spans = (
+            [joined.speech[b, :n] for b, n in enumerate(lens)]
+            if self.attention == "prefix"
+            else None
+        )
         return rows, spans
 
 

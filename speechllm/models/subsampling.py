@@ -27,7 +27,9 @@ class Subsampling(nn.Module):
         if factor not in FACTORS:
             raise ValueError(f"subsampling factor must be 2, 4 or 8, got {factor}")
         self.num_halvings = int(math.log2(factor))
-        self.min_frames = 2 ** (self.num_halvings + 1) - 1  # the shortest input that gives one frame
+        self.min_frames = (
+            2 ** (self.num_halvings + 1) - 1
+        )  # the shortest input that gives one frame
 
     def subsample_lens(self, lens: Tensor) -> Tensor:
         """Frames left: each halving maps T to (T - 3) // 2 + 1; at least one frame always comes out."""
@@ -39,7 +41,9 @@ class Subsampling(nn.Module):
     def forward(self, feats: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, T, F), (B,) to (B, T / factor, D), (B,); zeros fill an input shorter than min_frames."""
         feats = F.pad(feats, (0, 0, 0, max(0, self.min_frames - feats.size(1))))
-        if int(lens.min()) < self.min_frames:  # only then can an output frame reach past the real ones
+        if (
+            int(lens.min()) < self.min_frames
+        ):  # only then can an output frame reach past the real ones
             feats = feats.masked_fill(~lens_to_mask(lens, feats.size(1))[..., None], 0.0)
         return self.convolve(feats), self.subsample_lens(lens)
 

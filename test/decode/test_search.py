@@ -2,8 +2,17 @@
 
 import pytest
 import torch
-from helpers import BOS_ID, EOS_ID, VOCAB, llm_batch, one_of, tiny_bloom, tiny_llama, tiny_speech_llm
 
+from helpers import (
+    BOS_ID,
+    EOS_ID,
+    VOCAB,
+    llm_batch,
+    one_of,
+    tiny_bloom,
+    tiny_llama,
+    tiny_speech_llm,
+)
 from speechllm.decode.ctc import ctc_greedy
 from speechllm.decode.llm import greedy, penalise_repetition
 from speechllm.models.llm import LlmTokenizer, load_llm, prefix_mask
@@ -33,7 +42,9 @@ def test_greedy_equals_recomputation_in_any_batch(family):
     limits = [12, 7, 15, 10]
     want = [greedy_without_cache(llm, row, n) for row, n in zip(rows, limits, strict=True)]
     batched = [h.token_ids for h in greedy(llm, rows, limits, EOS_ID)]
-    alone = [greedy(llm, [row], [n], EOS_ID)[0].token_ids for row, n in zip(rows, limits, strict=True)]
+    alone = [
+        greedy(llm, [row], [n], EOS_ID)[0].token_ids for row, n in zip(rows, limits, strict=True)
+    ]
     assert batched == want
     assert alone == want
 
@@ -50,7 +61,12 @@ def test_greedy_with_prefix_attention_equals_recomputation():
 def test_decoding_does_not_depend_on_the_batch():
     model = tiny_speech_llm()
     batch = llm_batch()
-    together = greedy(model.llm, *[model.rows(batch["feats"], batch["feat_lens"], batch["prompts"])[0]], [9] * 3, EOS_ID)
+    together = greedy(
+        model.llm,
+        *[model.rows(batch["feats"], batch["feat_lens"], batch["prompts"])[0]],
+        [9] * 3,
+        EOS_ID,
+    )
     for b in range(3):
         single = one_of(batch, b)
         rows, _ = model.rows(single["feats"], single["feat_lens"], single["prompts"])
@@ -66,7 +82,9 @@ def test_score_is_the_sum_of_log_probabilities():
     x = torch.cat([row, llm.embed(torch.tensor(hyp.token_ids))])[None]
     log_probs = llm.logits(llm.hidden(x))[0].log_softmax(-1)[3:]
     wanted = hyp.token_ids + ([EOS_ID] if hyp.status == "ok" else [])
-    assert hyp.score == pytest.approx(sum(float(log_probs[i, t]) for i, t in enumerate(wanted)), abs=1e-3)
+    assert hyp.score == pytest.approx(
+        sum(float(log_probs[i, t]) for i, t in enumerate(wanted)), abs=1e-3
+    )
 
 
 def test_length_limit_is_reported():
@@ -94,4 +112,7 @@ def test_real_llama_writes_its_published_greedy_text(shared):
     tokenizer, llm = LlmTokenizer(str(folder)), load_llm(str(folder)).eval()
     assert tokenizer.bos_id == BOS_ID and tokenizer.eos_id == EOS_ID
     (hyp,) = greedy(llm, [llm.embed(torch.tensor([tokenizer.bos_id]))], [200], tokenizer.eos_id)
-    assert tokenizer.decode(hyp.token_ids).strip() == (folder / "greedy_200_steps.txt").read_text().strip()
+    assert (
+        tokenizer.decode(hyp.token_ids).strip()
+        == (folder / "greedy_200_steps.txt").read_text().strip()
+    )

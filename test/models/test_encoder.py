@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from helpers import tiny_ctc_model, tiny_speech_encoder
 from torch.nn.functional import conv1d
 
+from helpers import tiny_ctc_model, tiny_speech_encoder
 from speechllm.models.conformer import ConformerEncoder, SelfAttention, relative_table
 from speechllm.models.ctc import uniform_alignment_loss
 from speechllm.models.subsampling import FRONT_ENDS
@@ -51,7 +51,9 @@ def test_conv1d_front_end_is_a_strided_convolution():
         x = torch.relu(x) if i else x
         weight = layer.weight.view(layer.out_features, 3, -1).transpose(1, 2)  # ours is frame-major
         x = conv1d(x, weight, layer.bias, stride=2)
-    torch.testing.assert_close(subsampling(feats, torch.tensor([41, 41]))[0], x.transpose(1, 2), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        subsampling(feats, torch.tensor([41, 41]))[0], x.transpose(1, 2), atol=1e-5, rtol=1e-4
+    )
 
 
 def test_relative_attention_scores_depend_on_distance_as_the_definition_says():
@@ -67,7 +69,11 @@ def test_relative_attention_scores_depend_on_distance_as_the_definition_says():
         for i in range(T):
             for j in range(T):
                 distance = i - j  # the table starts at distance T - 1
-                want = (q[0, h, i] + attention.position_bias[h, 0]) @ keys[T - 1 - distance, h] / (dim // heads) ** 0.5
+                want = (
+                    (q[0, h, i] + attention.position_bias[h, 0])
+                    @ keys[T - 1 - distance, h]
+                    / (dim // heads) ** 0.5
+                )
                 torch.testing.assert_close(scores[0, h, i, j], want)
 
 
@@ -99,7 +105,12 @@ def test_ctc_loss_is_the_sum_over_utterances():
     units, unit_lens = torch.tensor([[1, 2, 3], [4, 5, 0]]), torch.tensor([3, 2])
     loss, weight, _ = model(feats, lens, units, unit_lens)
     alone = [
-        model(feats[b : b + 1, : lens[b]], lens[b : b + 1], units[b : b + 1, : unit_lens[b]], unit_lens[b : b + 1])[0]
+        model(
+            feats[b : b + 1, : lens[b]],
+            lens[b : b + 1],
+            units[b : b + 1, : unit_lens[b]],
+            unit_lens[b : b + 1],
+        )[0]
         for b in range(2)
     ]
     torch.testing.assert_close(loss, sum(alone), rtol=1e-4, atol=1e-4)
@@ -123,12 +134,16 @@ def test_ctc_model_learns_one_batch():
 
 def test_utterance_too_short_for_its_units_is_reported_not_infinite():
     model = tiny_ctc_model().eval()
-    loss, _, stats = model(torch.randn(1, 24, 20), torch.tensor([24]), torch.tensor([[1, 2, 3, 4]]), torch.tensor([4]))
+    loss, _, stats = model(
+        torch.randn(1, 24, 20), torch.tensor([24]), torch.tensor([[1, 2, 3, 4]]), torch.tensor([4])
+    )
     assert loss == 0 and stats["too_short"] == 1
 
 
 @pytest.mark.parametrize(
-    "settings", [{"positions": "absolute"}, {"ffn_style": "none"}, {"subsampling": "mlp"}, {"num_heads": 3}], ids=str
+    "settings",
+    [{"positions": "absolute"}, {"ffn_style": "none"}, {"subsampling": "mlp"}, {"num_heads": 3}],
+    ids=str,
 )
 def test_unknown_choice_is_named(settings):
     with pytest.raises(ValueError, match=str(next(iter(settings.values())))):
@@ -137,17 +152,28 @@ def test_unknown_choice_is_named(settings):
 
 def test_uniform_alignment_loss_by_hand():
     log_probs = torch.randn(2, 5, 4).log_softmax(-1)
-    units, unit_lens, lens = torch.tensor([[1, 2], [3, 0]]), torch.tensor([2, 1]), torch.tensor([5, 2])
+    units, unit_lens, lens = (
+        torch.tensor([[1, 2], [3, 0]]),
+        torch.tensor([2, 1]),
+        torch.tensor([5, 2]),
+    )
     # 5 frames for units 1 2: frames 0 1 2 belong to the first (t * 2 // 5 = 0), 3 4 to the second.
     first = -(log_probs[0, :3, 1].sum() + log_probs[0, 3:, 2].sum()) / 5 * 2
     second = -log_probs[1, :2, 3].sum() / 2
-    torch.testing.assert_close(uniform_alignment_loss(log_probs, lens, units, unit_lens), first + second)
+    torch.testing.assert_close(
+        uniform_alignment_loss(log_probs, lens, units, unit_lens), first + second
+    )
 
 
 def test_flat_start_ends_in_the_ctc_loss():
     model = tiny_ctc_model(dropout=0.0).train()
     model.speech.spec_augment, model.flat_start = None, 2
-    batch = torch.randn(1, 120, 20), torch.tensor([120]), torch.tensor([[1, 2, 3]]), torch.tensor([3])
+    batch = (
+        torch.randn(1, 120, 20),
+        torch.tensor([120]),
+        torch.tensor([[1, 2, 3]]),
+        torch.tensor([3]),
+    )
     log_probs, lens = model.log_probs(*batch[:2])
     flat = uniform_alignment_loss(log_probs, lens, *batch[2:])
     losses = [model(*batch)[0] for _ in range(3)]

@@ -4,7 +4,7 @@ import torch
 
 from speechllm.models.join import IGNORE_INDEX, join
 
-I = IGNORE_INDEX
+NONE = IGNORE_INDEX
 
 
 def ids(*values):
@@ -18,29 +18,31 @@ def test_audio_bos_target():
     assert joined.is_target.tolist() == [False, True, True, False, True]
     # The pool is: speech 0 1 2 | 3 4 5, then text ids at 6 7 8 9 10, then zeros at 11.
     assert joined.index.tolist() == [[0, 1, 6, 7, 8], [3, 4, 5, 9, 10]]
-    assert joined.labels.tolist() == [[I, I, 7, 8, 2], [I, I, I, 9, 2]]
+    assert joined.labels.tolist() == [[NONE, NONE, 7, 8, 2], [NONE, NONE, NONE, 9, 2]]
     assert joined.speech.tolist() == [[1, 1, 0, 0, 0], [1, 1, 1, 0, 0]]
     assert joined.lens.tolist() == [5, 5]
 
 
 def test_text_around_the_audio_and_padding_on_the_right():
-    joined = join([[ids(1, 5), 0, ids(6)], [1, ids(1)]], [ids(7, 2), ids(2)], torch.tensor([1, 1]), 1)
+    joined = join(
+        [[ids(1, 5), 0, ids(6)], [1, ids(1)]], [ids(7, 2), ids(2)], torch.tensor([1, 1]), 1
+    )
     assert joined.index.tolist() == [[2, 3, 0, 4, 5], [1, 6, 7, 7, 7]]
-    assert joined.labels.tolist() == [[I, I, I, 7, 2], [I, 2, I, I, I]]
+    assert joined.labels.tolist() == [[NONE, NONE, NONE, 7, 2], [NONE, 2, NONE, NONE, NONE]]
     assert joined.lens.tolist() == [5, 2]
 
 
 def test_pad_that_is_eos_keeps_its_label():
     # With a tokenizer whose pad is its EOS (2), the end must still be learnt: labels follow from position, not value.
     joined = join([[0, ids(1)]], [ids(2, 2)], torch.tensor([1]), 1)
-    assert joined.labels.tolist() == [[I, 2, 2]]
+    assert joined.labels.tolist() == [[NONE, 2, 2]]
 
 
 def test_dialogue_of_text_and_audio_turns():
     joined = join([[ids(1), 1, ids(5), 0]], [ids(9, 2)], torch.tensor([2, 1]), 2)
     assert joined.index.tolist() == [[4, 2, 5, 0, 1, 6]]
     assert joined.speech.tolist() == [[0, 1, 0, 2, 2, 0]]
-    assert joined.labels.tolist() == [[I, I, I, I, 9, 2]]
+    assert joined.labels.tolist() == [[NONE, NONE, NONE, NONE, 9, 2]]
 
 
 def test_without_targets_nothing_is_labelled():

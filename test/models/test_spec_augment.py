@@ -7,7 +7,9 @@ from speechllm.models.spec_augment import SpecAugment
 
 
 def test_masks_stay_inside_their_limits():
-    augment = SpecAugment(num_freq_masks=1, max_freq_width=5, num_time_masks=1, max_time_width=9, max_time_share=0.2)
+    augment = SpecAugment(
+        num_freq_masks=1, max_freq_width=5, num_time_masks=1, max_time_width=9, max_time_share=0.2
+    )
     lens = torch.tensor([100, 30])
     widths_freq, widths_time = set(), set()
     for seed in range(200):

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from helpers import BOS_ID, VOCAB, llm_batch, one_of, tiny_bloom, tiny_llama, tiny_speech_llm
 from torch.nn.functional import cross_entropy
 
+from helpers import BOS_ID, VOCAB, llm_batch, one_of, tiny_bloom, tiny_llama, tiny_speech_llm
 from speechllm.errors import UserError
 from speechllm.models.adaptors.stack import StackAdaptor
 from speechllm.models.llm import prefix_mask
@@ -75,7 +75,10 @@ def test_lora_is_the_scaled_product_of_its_matrices():
     llm.add_lora(4, 8.0, 0.0)
     layer = llm.model.model.layers[0].self_attn.q_proj
     torch.nn.init.normal_(layer.lora_B["default"].weight)
-    merged = layer.base_layer.weight + 8.0 / 4 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    merged = (
+        layer.base_layer.weight
+        + 8.0 / 4 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    )
     x = torch.randn(3, 32)
     torch.testing.assert_close(layer(x), x @ merged.T, rtol=1e-4, atol=1e-5)
 
@@ -83,7 +86,11 @@ def test_lora_is_the_scaled_product_of_its_matrices():
 def test_bloom_lora_adapts_the_fused_attention():
     llm = tiny_bloom()
     llm.add_lora(2, 4.0, 0.0)
-    trainable = {name.split(".lora_")[0].rsplit(".", 1)[1] for name, p in llm.named_parameters() if p.requires_grad}
+    trainable = {
+        name.split(".lora_")[0].rsplit(".", 1)[1]
+        for name, p in llm.named_parameters()
+        if p.requires_grad
+    }
     assert trainable == {"query_key_value", "dense"}
 
 

@@ -24,7 +24,9 @@ class StackAdaptor(nn.Module):
         """Map (B, T, D), (B,) to (B, ceil(T / n), H), (B,)."""
         n = self.stack_factor
         if n > 1:
-            x = x.masked_fill(~lens_to_mask(lens, x.size(1))[..., None], 0.0)  # padding must not enter a tail
+            x = x.masked_fill(
+                ~lens_to_mask(lens, x.size(1))[..., None], 0.0
+            )  # padding must not enter a tail
             x = F.pad(x, (0, 0, 0, -x.size(1) % n))
         B, T, D = x.shape
         return self.proj(x.reshape(B, T // n, n * D)), (lens + n - 1) // n

@@ -1,0 +1,111 @@
+"""egs/mls from the first stage to the last with a few training steps, again, and with changes."""
+
+import json
+import re
+
+import pytest
+from recipes.conftest import run
+
+SMALL = [
+    "--langs", "en de",
+    "--tag", "small",
+    "--corpus_opts", "--train_hours 0.06 --dev_utts 4 --test_utts 4 --speakers 6",
+    "--mini_llm_opts", "--max_steps 4 --num_sentences 60 --dim 32 --ffn_dim 48 --vocab_size 400",
+    "--ctc_opts", "--optim.max_steps 4 --train.valid_every 2 --train.log_every 1 --flat_start 2",
+    "--llm_opts", "--optim.max_steps 3 --train.valid_every 3 --train.log_every 1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(toolkit):
+    """The recipe folder after all stages, and what they printed."""
+    recipe = toolkit / "egs" / "mls"
+    return recipe, run(recipe / "run.sh", *SMALL)
+
+
+def stages(output: str) -> dict[int, str]:
+    """Stage number to the rest of its line."""
+    return {int(n): rest for n, rest in re.findall(r"stage (\d): (.*)", output)}
+
+
+def test_all_stages_end_in_a_results_table(finished):
+    recipe, output = finished
+    assert sorted(stages(output)) == list(range(10))
+    rows = json.loads((recipe / "exp/small/results.json").read_text())
+    found = {(r["system"], r["set"], r["lang"], r["metric"]) for r in rows if r["normalised"]}
+    for system in ("ctc", "llm"):
+        for part in ("dev", "test"):
+            for lang in ("en", "de", "avg"):
+                for metric in ("wer", "cer"):
+                    assert (system, part, lang, metric) in found
+    assert (recipe / "exp/small/RESULTS.md").read_text().strip() in output
+    for part in ("dev", "test"):
+        refs = (recipe / f"data/small/{part}/text").read_text().splitlines()
+        for system in ("ctc", "llm"):
+            hyps = (recipe / f"exp/small/decode/{system}/{part}/text").read_text().splitlines()
+            assert [line.split()[0] for line in hyps] == [line.split()[0] for line in refs]
+
+
+def test_small_llm_never_reads_dev_or_test_sentences(finished):
+    recipe, _ = finished
+    from speechllm.mini.grammar import sentences
+
+    made = {s.text for lang in ("en", "de") for s in sentences(lang, 60, seed=1, split="train")}
+    for part in ("dev", "test"):
+        for line in (recipe / f"data/small/{part}/text").read_text().splitlines():
+            assert line.split(maxsplit=1)[1] not in made
+
+
+def test_second_run_skips_everything_and_says_so(finished):
+    recipe, _ = finished
+    before = (recipe / "exp/small/llm/best/model.safetensors").stat().st_mtime_ns
+    rest = stages(run(recipe / "run.sh", *SMALL))
+    assert len(rest) == 10 and all("skipped" in line for line in rest.values())
+    assert (recipe / "exp/small/llm/best/model.safetensors").stat().st_mtime_ns == before
+
+
+def test_changed_config_makes_its_stage_and_the_following_stale(finished):
+    recipe, _ = finished
+    with (recipe / "conf/mini/decode.yaml").open("a") as file:
+        file.write("repetition_penalty: 1.1\n")
+    rest = stages(run(recipe / "run.sh", *SMALL, "--stage", "4", "--stop_stage", "7"))
+    assert sorted(rest) == [4, 5, 6, 7]
+    assert "skipped" in rest[4] and "skipped" in rest[5]
+    assert "stale" in rest[6]
+
+
+def test_two_processes_train_both_models(finished):
+    recipe, _ = finished
+    options = [*SMALL, "--nproc", "2", "--force", "true", "--stage", "4", "--stop_stage", "5"]
+    assert sorted(stages(run(recipe / "run.sh", *options))) == [4, 5]
+    for name in ("train_ctc", "train_llm"):
+        assert "1 x 2 processes" in (recipe / f"exp/small/log/{name}.log").read_text()
+
+
+def test_real_digit_strings_start_from_the_other_runs_encoder(finished, shared):
+    recipe, _ = finished
+    options = ["--corpora", str(shared / "corpora/digits"), "--langs", "en", "--tag", "digits"]
+    options += ["--init_encoder", "exp/small/ctc", *SMALL[4:], "--stop_stage", "7"]
+    run(recipe / "run.sh", *options)
+    rows = json.loads((recipe / "exp/digits/results.json").read_text())
+    assert {r["num_utts"] for r in rows if r["set"] == "test" and r["metric"] == "wer"} == {120}
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--no_such_option", "1"], "no such option '--no_such_option'"),
+        (
+            ["--preset", "paper", "--corpora", "/nowhere", "--stage", "1", "--stop_stage", "1"],
+            "/nowhere",
+        ),
+        (["--preset", "huge"], "huge"),
+        (["--stage", "7", "--stop_stage", "7", "--tag", "none"], "missing"),
+        (["--langs", "en xx", "--tag", "xx", "--stop_stage", "0"], "xx"),
+    ],
+    ids=str,
+)
+def test_wrong_options_are_one_clear_line(toolkit, options, message):
+    output = run(toolkit / "egs/mls/run.sh", *options, check=False)
+    assert message in output
+    assert "Traceback" not in output

@@ -1,0 +1,102 @@
+"""Command lines of the paper preset: a python on PATH that writes them down and leaves what the stages wait for."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from recipes.conftest import run
+
+RECORDER = """#!{python}
+import os, sys
+from pathlib import Path
+args = sys.argv[1:]
+if args and args[0].endswith("job.py"):  # the job runner itself must run
+    os.execv("{python}", ["{python}", *args])
+with open("{log}", "a") as log:
+    log.write(" ".join(args) + "\\n")
+def value(flag):
+    return args[args.index(flag) + 1]
+def make(*paths):
+    for path in paths:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text("a b\\n")
+line = " ".join(args)
+if "prepare_data.py" in line:
+    make(*(Path(args[-1]) / name for name in ("wav.scp", "text", "utt2spk")))
+if "merge_feats" in line:
+    make(Path(value("--data_dir")) / "feats.scp")
+if "train_tokenizer" in line:
+    make(value("--out"))
+if "train_ctc" in line or "train_llm" in line:
+    make(Path(value("--exp_dir")) / "best" / "model.safetensors")
+if "bin.decode" in line:
+    for part in ("dev", "test"):
+        make(Path(value("--out")) / part / "text")
+if "bin.score" in line:
+    make(Path(value("--out")) / "results.json", Path(value("--out")) / "RESULTS.md")
+"""
+
+
+@pytest.fixture(scope="module")
+def lines(toolkit, tmp_path_factory) -> list[str]:
+    folder = tmp_path_factory.mktemp("recorder")
+    fake, log = folder / "python", folder / "log"
+    fake.write_text(RECORDER.format(python=sys.executable, log=log))
+    fake.chmod(0o755)
+    options = [
+        "--preset",
+        "paper",
+        "--corpora",
+        str(folder),
+        "--llm",
+        "meta-llama/Llama-2-7b-hf",
+        "--ngpu",
+        "8",
+    ]
+    run(toolkit / "egs/mls/run.sh", *options, python=str(fake))
+    return Path(log).read_text().splitlines()
+
+
+def one(lines: list[str], word: str) -> str:
+    (found,) = [line for line in lines if word in line]
+    return found
+
+
+def test_paper_preset_trains_on_eight_gpus_with_its_own_configs(lines):
+    for name in ("train_ctc", "train_llm"):
+        line = one(lines, f"speechllm.bin.{name}")
+        assert line.startswith("-m torch.distributed.run --standalone --nproc_per_node 8 ")
+        assert f"--config conf/paper/{name}.yaml" in line
+    assert "--llm_name meta-llama/Llama-2-7b-hf" in one(lines, "bin.train_llm")
+    assert "--encoder exp/paper/ctc" in one(lines, "bin.train_llm")
+
+
+def test_paper_preset_makes_no_corpus_and_no_llm(lines):
+    assert not any("make_mini" in line for line in lines)
+
+
+def test_every_set_is_prepared_extracted_and_scored(lines):
+    for part in ("train", "dev", "test"):
+        (prepared,) = [
+            line for line in lines if "prepare_data.py" in line and f"--set {part} " in line
+        ]
+        assert prepared.endswith(f"data/paper/{part}")
+        assert (
+            sum("extract_fbank" in line and f"data/paper/{part} " in line for line in lines) == 2
+        )  # --nj
+    assert sum("bin.score" in line for line in lines) == 2
+    assert [line.split("--model ")[1].split()[0] for line in lines if "bin.decode" in line] == [
+        "exp/paper/ctc",
+        "exp/paper/llm",
+    ]
+
+
+def test_failing_command_stops_the_recipe_and_shows_its_log(toolkit, tmp_path):
+    fake = tmp_path / "python"
+    text = RECORDER.format(python=sys.executable, log=tmp_path / "log")
+    fake.write_text(text + '\nif "train_ctc" in line:\n    sys.exit("error: no such luck")\n')
+    fake.chmod(0o755)
+    options = ["--preset", "paper", "--corpora", str(tmp_path), "--llm", "x", "--tag", "failing"]
+    output = run(toolkit / "egs/mls/run.sh", *options, python=str(fake), check=False)
+    assert "no such luck" in output
+    assert "stage 5" not in output
