@@ -29,7 +29,9 @@ def test_sharpness_is_larger_for_a_clear_band():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(10, 40))
     band = noise + 8 * (np.arange(40)[None] // 4 == np.arange(10)[:, None])
-    assert sharpness(np.eye(10, 40)) > sharpness(band) > 0 and sharpness(band) > sharpness(noise) - 1
+    assert (
+        sharpness(np.eye(10, 40)) > sharpness(band) > 0 and sharpness(band) > sharpness(noise) - 1
+    )
 
 
 def test_plot_is_written(tmp_path):

@@ -30,7 +30,7 @@ def test_matrix_updates_are_orthogonal_and_the_rest_is_adamw():
     steps(twin, adamw, [0])
     torch.testing.assert_close(model[1].weight, twin[1].weight)
     singular = torch.linalg.svdvals((before - model[0].weight.detach()) / 0.02)
-    assert ((singular > 0.3) & (singular < 1.7)).all()
+    assert ((singular[:3] > 0.3) & (singular[:3] < 1.7)).all()  # the gradient has rank 3
 
 
 def test_state_survives_saving():
