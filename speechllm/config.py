@@ -166,7 +166,8 @@ class MiniLlmConfig:
     vocab_size: int = 1500
     num_sentences: int = 4000  # sentences per language that it reads
     batch_tokens: int = 6000
-    lr: float = 2e-3
+    lr: float = 2e-3  # peak, of AdamW for embeddings and norms
+    muon_lr: float = 2e-2  # peak, of Muon for the matrices inside
     warmup_steps: int = 50
     max_steps: int = 800
     seed: int = 1
