@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from speechllm.errors import UserError
 from speechllm.mini.grammar import Sentence, sentences
 from speechllm.mini.voices import SAMPLE_RATE, Speaker, Synthesizer, draw_speakers, utterance
 
+PATIENCE = 600  # seconds; a speaker takes less than one
 SHORTEST = 1.2  # seconds; no sentence is shorter, so a plan has enough of them
 
 
@@ -82,17 +84,28 @@ def read_aloud(
 
 
 def record(
-    readings: list[Reading], write: Callable, nj: int, progress: Callable = lambda done: None
+    readings: list[Reading],
+    write: Callable,
+    nj: int,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> list:
-    """Call ``write(reading, utterances)`` for every reading, ``nj`` at a time; the results in the readings' order.
+    """Call ``write(reading, utterances)`` for each reading, ``nj`` at a time; the results in order.
 
-    Each reading has a fresh process, so the samples do not depend on ``nj``.
+    A reading has a fresh process, so the samples do not depend on ``nj``.
     """
     tasks = [(reading, write) for reading in readings]
     results = []
     with multiprocessing.get_context("fork").Pool(nj, maxtasksperchild=1) as pool:
-        for result in pool.imap(record_one, tasks, chunksize=1):
-            results.append(result)
+        pending = pool.imap(record_one, tasks, chunksize=1)
+        while len(results) < len(tasks):
+            try:
+                results.append(pending.next(PATIENCE))
+            except multiprocessing.TimeoutError:
+                speaker = readings[len(results)].speaker
+                raise UserError(
+                    f"speaker {speaker.spk} ({speaker.voice}) was not spoken in {PATIENCE} s, its "
+                    "process has died; check the memory and run again"
+                ) from None
             progress(len(results))
     return results
 

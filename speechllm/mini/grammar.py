@@ -37,7 +37,7 @@ class Sentence:
 
 
 def realiser(lang: str):
-    """The function that says a scene in a language; raises UserError for a language that has none."""
+    """The function that says a scene in a language; UserError for a language that has none."""
     if lang not in REALISERS:
         raise UserError(
             f"--langs: the made-up corpus has no language '{lang}'; choose from {' '.join(LANGS)}"
@@ -69,7 +69,10 @@ def sentences(
 
     Args:
         exclude: texts that must not occur.
-        split: "train", "dev" or "test": only sentences whose scene belongs there (see scene.split_of).
+        split: "train", "dev" or "test": only sentences whose scene belongs there (scene.split_of).
+
+    Raises:
+        UserError: for an unknown language, and when there are fewer such sentences.
     """
     grammar, rng = Grammar(lang), random.Random(f"{lang} {seed}")
     found: dict[str, Sentence] = {}
@@ -80,7 +83,7 @@ def sentences(
         if sentence.text not in exclude and (split is None or sentence.split == split):
             found.setdefault(sentence.text, sentence)
     raise UserError(
-        f"{lang}: the grammar gave {len(found):,} distinct sentences of {num:,} asked for; ask for fewer"
+        f"{lang}: the grammar gave only {len(found):,} of {num:,} distinct sentences; ask for fewer"
     )
 
 

@@ -1,4 +1,4 @@
-"""Make a whole made-up corpus, language by language, so that an interrupted run leaves no half of one."""
+"""Make a whole made-up corpus, language by language; an interrupted run leaves no half of one."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def make_corpus(
     """Write one folder per language below ``out``; a finished one with the same settings is kept.
 
     Raises:
-        UserError: for an unknown language, a size that is not positive, or a folder that is not ours to replace.
+        UserError: for an unknown language, a size that is not positive, a folder that is not ours.
     """
     names = langs.split()
     if not names:

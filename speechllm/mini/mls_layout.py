@@ -1,6 +1,7 @@
 """Write the made-up corpus in the layout of Multilingual LibriSpeech."""
 
 import functools
+import io
 import random
 from pathlib import Path
 
@@ -20,7 +21,7 @@ FOLDERS = {
     "pl": "mls_polish",
 }
 LICENSE = "Made-up sentences, spoken by a synthesizer. CC0 1.0: no rights reserved.\n"
-README = """Made-up sentences spoken by espeak-ng, in the layout of Multilingual LibriSpeech (openslr.org/94).
+README = """Made-up sentences by espeak-ng, laid out as Multilingual LibriSpeech (openslr.org/94).
 
 {train,dev,test}/transcripts.txt   handle, text
 {train,dev,test}/segments.txt      handle, source, start and end in seconds
@@ -32,10 +33,17 @@ METAINFO = " SPEAKER   |   GENDER   | PARTITION  |  MINUTES   |  BOOK ID   | TIT
 PART_SECONDS, LARGE_SECONDS = 600, 9 * 3600  # of limited_supervision/1hr/<0..5> and of 9hr
 
 
+def encode_flac(samples) -> bytes:
+    """Encoded in memory: soundfile waits for the disk after every file that it writes itself."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
 def write_reading(
     root: Path, reading: Reading, utterances
 ) -> list[tuple[str, str, str, float, float]]:
-    """Write the audio of one speaker, one or two books; returns (handle, text, source, start, end)."""
+    """Write one speaker's audio, a book or two; returns (handle, text, source, start, end) rows."""
     rng = random.Random(f"books {reading.lang} {reading.speaker.spk}")
     books = rng.sample(range(100, 15_000), 2 if reading.set_name == "train" else 1)
     counts, positions, rows = [0] * len(books), [0.0] * len(books), []
@@ -52,13 +60,13 @@ def write_reading(
             / f"{handle}.flac"
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        path.write_bytes(encode_flac(samples))
         start, end = positions[which], positions[which] + len(samples) / SAMPLE_RATE
         source = f"espeak-ng://{reading.speaker.voice}/{book}.flac"
         rows.append((handle, sentence.text, source, start, end))
         counts[which] += 1
         positions[which] = end
-    return rows
+    return sorted(rows)
 
 
 def writer(root: Path):
@@ -72,7 +80,7 @@ def write_lines(path: Path, lines: list[str]) -> None:
 
 
 def limited_supervision(rows: list[tuple], seed: str) -> dict[str, list[str]]:
-    """Handles of six disjoint small parts and of one larger, 10 minutes and 9 hours where there is as much.
+    """Handles of six disjoint small parts and of one larger: 10 minutes and 9 hours, if there are.
 
     A corpus of under two hours gives a twelfth to each of the six and a third to the larger one.
     """

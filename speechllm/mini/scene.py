@@ -33,7 +33,7 @@ class Relative:
 
 @dataclass(frozen=True)
 class Scene:
-    """One event or state. The verb "be" has a predicate (an adjective) or a place; other verbs have objects or none."""
+    """One event or state; the verb "be" has a predicate (an adjective) or a place."""
 
     verb: str
     subjects: tuple[NounPhrase, ...]
@@ -57,10 +57,10 @@ class Scene:
 
 
 def split_of(scene: Scene) -> str:
-    """Which of train (80 %), dev and test (10 % each) a scene belongs to, the same on every machine.
+    """Which of train (80 %), dev and test (10 % each) a scene belongs to, on every machine.
 
-    Only the content words count, so a sentence shares its split with its translations and with its variants in
-    number, tense, order, negation and ability: an unseen sentence is never a small change of a seen one.
+    Only the content words count, so a sentence shares its split with its translations and with its
+    variants in number, tense, order, negation and ability: an unseen sentence has unseen content.
     """
     phrases = [*scene.subjects, *scene.objects]
     words = [scene.verb, scene.place, scene.time, scene.predicate]

@@ -15,10 +15,12 @@ ACCENTS = {
     "es": ("es", "es-419"),  # in Latin America "casa" and "caza" sound the same
     "pt": ("pt-br",),
 }
-# espeak-ng's intelligible variants by set and gender; relatives share a set, so that the voices of dev and test are new
+# intelligible variants of espeak-ng by set and gender; relatives share a set, so that the voices of
+# dev and test are new ones
 VARIANTS = {
     "train": {
-        "M": "m1 m4 m5 m6 m7 Mike Alex max grandpa john Gene paul ed Nguyen Hugo michel robert rob Mario Storm iven3 victor",
+        "M": "m1 m4 m5 m6 m7 Mike Alex max grandpa john Gene paul ed Nguyen Hugo michel robert rob "
+        "Mario Storm iven3 victor",
         "F": "f1 f3 f4 anika steph steph2 Andrea Annie grandma",
     },
     "dev": {"M": "m8 Denis", "F": "belinda linda"},
@@ -30,7 +32,7 @@ RATE, PITCH, PITCH_RANGE = 1, 3, 4
 
 @dataclass(frozen=True)
 class Speaker:
-    """One voice; rate in words per minute, pitch and pitch range on espeak's scale of 0 to 100, gain in dB."""
+    """One voice; rate in words per minute, pitch and its range from 0 to 100, gain in dB."""
 
     spk: int
     gender: str
@@ -42,7 +44,7 @@ class Speaker:
 
 
 def draw_speakers(lang: str, set_name: str, num: int, seed: int) -> list[Speaker]:
-    """Different speakers, women and men in turn, with numbers that no other set of the language has."""
+    """Women and men in turn, with numbers that no other set of the language has."""
     rng = random.Random(f"speakers {lang} {set_name} {seed}")
     block = ("train", "dev", "test").index(set_name)
     numbers = rng.sample(range(30 + block, 15_000, 3), num)
@@ -61,7 +63,7 @@ def draw_speakers(lang: str, set_name: str, num: int, seed: int) -> list[Speaker
                 spk,
                 gender,
                 f"{accent}+{variant}",
-                rate=rng.uniform(145, 190),
+                rate=rng.uniform(130, 170),
                 pitch=rng.uniform(35, 65),
                 pitch_range=rng.uniform(35, 65),
                 gain=rng.uniform(-6, 0),
@@ -71,7 +73,10 @@ def draw_speakers(lang: str, set_name: str, num: int, seed: int) -> list[Speaker
 
 
 class Synthesizer:
-    """espeak-ng in this process. It keeps a little state between utterances, so one process serves one speaker."""
+    """espeak-ng, for one speaker per process.
+
+    The library keeps a little state from utterance to utterance that it cannot be made to forget.
+    """
 
     def __init__(self):
         import espeakng_loader

@@ -1,4 +1,4 @@
-"""Random scenes of the made-up world."""
+"""Random scenes of the made-up world: habits mostly, and now and then something else."""
 
 import itertools
 import random
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from speechllm.mini import scripts
 from speechllm.mini.scene import NounPhrase, Relative, Scene
 
-ANIMALS = {"cat", "dog", "horse", "bird", "mouse", "cow"}
+ANIMALS = ("bird", "cat", "cow", "dog", "horse", "mouse")
 NEED_PLACE = {"be", "travel"}
-PAST_VERBS = {"bake", "catch", "eat", "buy", "write", "see", "bring"}
+PAST_VERBS = {"catch", "eat", "buy", "bring"}
 MODAL_VERBS = {"swim", "read", "write", "sing", "play", "see", "buy"}
+UNUSUAL = 0.06  # how often a part of an event is none of its script's
 
 
 class Choice:
@@ -40,6 +41,17 @@ class Script:
     times: Choice
 
 
+class Scripts:
+    """Some scripts, drawn by their weights."""
+
+    def __init__(self, entries: list[Script]):
+        self.entries = entries
+        self.cumulative = list(itertools.accumulate(entry.weight for entry in entries))
+
+    def __call__(self, rng: random.Random) -> Script:
+        return rng.choices(self.entries, cum_weights=self.cumulative)[0]
+
+
 def read_scripts(text: str) -> list[Script]:
     found = []
     for line in text.strip().splitlines():
@@ -56,94 +68,110 @@ def read_choices(text: str) -> dict[str, Choice]:
     return {noun: Choice(spec) for noun, spec in rows}
 
 
-ALL_SCRIPTS = read_scripts(scripts.SCRIPTS)
+ALL = read_scripts(scripts.SCRIPTS)
+EVENTS = Scripts(ALL)
+ON_SOMETHING = Scripts([entry for entry in ALL if entry.objects])
+ALONE = Scripts([entry for entry in ALL if not entry.objects])
+ABLE = Scripts([entry for entry in ALL if entry.verb in MODAL_VERBS])
+DENIED = Scripts([entry for entry in ALL if not entry.objects and entry.verb != "be"])
+
 OWNERS = read_choices(scripts.OWNERS)
 ADJECTIVES = read_choices(scripts.ADJECTIVES)
 PREDICATES = read_choices(scripts.PREDICATES)
-INTRANSITIVE = [entry for entry in ALL_SCRIPTS if not entry.objects]
-TRANSITIVE = [entry for entry in ALL_SCRIPTS if entry.objects]
-PAST_TIMES = Choice("this_morning:5 today:3 this_year:2")
 PREDICATED = Choice(
-    "soup:3 coffee:3 water:3 sea:3 house:3 boat:2 apple:4 flower:4 hat:2 fish:3 bread:2 milk:2 cat:3 dog:3 "
-    "horse:3 fisherman:2 teacher:2 moon:2"
+    "soup:2 coffee:2 water:2 sea:3 house:4 boat:4 apple:4 flower:4 hat:3 fish:3 bread:2 milk:2 "
+    "cat:3 dog:3 horse:3 fisherman:3 teacher:3 knight:2 glass:3 moon:2"
 )
+PAST_TIMES = Choice("this_morning:4 today:1 this_year:4")
 STATIVE_TIMES = Choice("today:5 winter:3 every_day:1 night:2 summer:3")
 SINGLE = {"sea", "moon", "soup", "coffee", "water", "bread", "milk"}  # said of one, or of a mass
-NUMERALS = Choice("2:5 3:4 4:3 8:4 10:2")
-FEW = Choice("2:4 3:3")
-KINDS = Choice("event:66 negated:7 modal:9 relative:9 predicate:9")
+IN_NUMBERS = {"apple", "egg", "fish", "flower", "letter", "book"}  # bought or caught by the ten
+FEW = Choice("2:4 3:3 4:2")
+MANY = Choice("2:4 3:3 4:3 8:6 10:4")
+MOST_WITH_ADJECTIVE = 4
+KINDS = Choice("event:65 negated:7 modal:9 relative:9 predicate:10")
 
-
-def by_weight(entries: list[Script]) -> Choice:
-    return Choice(" ".join(f"{index}:{entry.weight}" for index, entry in enumerate(entries)))
-
-
-ANY, WITHOUT_OBJECT, WITH_OBJECT = (
-    by_weight(ALL_SCRIPTS),
-    by_weight(INTRANSITIVE),
-    by_weight(TRANSITIVE),
+PEOPLE = sorted({agent for entry in ALL for agent in entry.agents.items} - set(ANIMALS))
+SPOTS = sorted(
+    {place for entry in ALL for place in entry.places.items if not place.startswith("to_")}
+    - {"in_sea", "in_lake"}
 )
-ABLE = [entry for entry in ALL_SCRIPTS if entry.verb in MODAL_VERBS]
-WITH_MODAL = by_weight(ABLE)
-NEGATABLE = [entry for entry in INTRANSITIVE if entry.verb != "be"]
-WITH_NEGATION = by_weight(NEGATABLE)
+TIMES = sorted({time for entry in ALL for time in entry.times.items})
+
+
+def draw_agent(entry: Script, rng: random.Random) -> str:
+    if rng.random() < UNUSUAL:
+        return rng.choice(ANIMALS if set(entry.agents.items) <= set(ANIMALS) else PEOPLE)
+    return entry.agents(rng)
+
+
+def draw_place(entry: Script, rng: random.Random) -> str:
+    if not entry.places:
+        return ""
+    if rng.random() < UNUSUAL and entry.verb not in ("swim", "travel"):
+        return rng.choice(SPOTS)
+    return entry.places(rng)
+
+
+def draw_time(entry: Script, rng: random.Random) -> str:
+    return rng.choice(TIMES) if rng.random() < UNUSUAL else entry.times(rng)
 
 
 def draw_subject(agent: str, rng: random.Random) -> NounPhrase:
     draw = rng.random()
-    if agent in OWNERS and draw < 0.25:
+    if agent in OWNERS and draw < 0.35:
         return NounPhrase(agent, owner=OWNERS[agent](rng))
-    if agent in ANIMALS and draw < 0.35:
+    if agent in ANIMALS and draw < 0.45:
         return NounPhrase(agent, "zero", plural=True, count=int(FEW(rng)))
-    plural = draw > 0.68
     adjective = ADJECTIVES[agent](rng) if agent in ADJECTIVES and rng.random() < 0.25 else ""
-    return NounPhrase(agent, plural=plural, adjective=adjective)
+    return NounPhrase(agent, plural=draw > 0.64, adjective=adjective)
 
 
 def draw_object(item: str, rng: random.Random) -> NounPhrase:
+    """Several of something, if it can be counted; else what the script says."""
     kind, noun = item.split(".")
-    adjective = (
-        ADJECTIVES[noun](rng)
-        if noun in ADJECTIVES and kind != "the" and rng.random() < 0.35
-        else ""
-    )
-    if kind == "a" and rng.random() < 0.35:
-        return NounPhrase(noun, "zero", plural=True, count=int(NUMERALS(rng)), adjective=adjective)
-    det = {"0": "zero", "s": "zero"}.get(kind, kind)
+    adjective = ""
+    if noun in ADJECTIVES and kind != "the" and rng.random() < 0.35:
+        adjective = ADJECTIVES[noun](rng)
+    if kind == "a" and rng.random() < 0.45:
+        count = int((MANY if noun in IN_NUMBERS else FEW)(rng))
+        adjective = adjective if count <= MOST_WITH_ADJECTIVE else ""
+        return NounPhrase(noun, "zero", plural=True, count=count, adjective=adjective)
+    det = kind if kind in ("a", "the") else "zero"
     return NounPhrase(noun, det, plural=kind == "s", adjective=adjective)
 
 
 def draw_objects(entry: Script, rng: random.Random) -> tuple[NounPhrase, ...]:
     if not entry.objects:
         return ()
-    item = entry.objects(rng)
-    if item[:2] in ("0.", "s.") and rng.random() < 0.2:
-        other = entry.objects(rng)
-        if other != item and other[:2] in ("0.", "s."):
-            return tuple(
-                NounPhrase(name.split(".")[1], "zero", name[0] == "s") for name in (item, other)
-            )
-    return (draw_object(item, rng),)
+    items = [entry.objects(rng), entry.objects(rng)]
+    pair = items[0] != items[1] and all(item[:2] in ("0.", "s.") for item in items)
+    if pair and rng.random() < 0.2:
+        return tuple(NounPhrase(item[2:], "zero", plural=item[0] == "s") for item in items)
+    return (draw_object(items[0], rng),)
 
 
 def draw_event(
     entry: Script, rng: random.Random, modal: bool = False, negated: bool = False
 ) -> Scene:
-    agent, other = entry.agents(rng), entry.agents(rng)
+    """A scene after one script, in the past for some verbs."""
     objects = draw_objects(entry, rng)
-    while agent == objects[0].noun if objects else False:  # nobody meets himself
-        agent = entry.agents(rng)
-    if other != agent and objects[:1] != (NounPhrase(other),) and rng.random() < 0.15:
+    agent, other = draw_agent(entry, rng), draw_agent(entry, rng)
+    taken = {phrase.noun for phrase in objects}
+    while agent in taken:  # nobody meets himself
+        agent = draw_agent(entry, rng)
+    if other not in {agent, *taken} and rng.random() < 0.15:
         subjects = (NounPhrase(agent), NounPhrase(other))
     else:
         subjects = (draw_subject(agent, rng),)
-    past = entry.verb in PAST_VERBS and not modal and rng.random() < 0.35
-    time = ""
-    if rng.random() < 0.4:
-        time = PAST_TIMES(rng) if past else entry.times(rng)
+    usual = agent in entry.agents.items  # keeps rare forms of rare pasts out
+    past = entry.verb in PAST_VERBS and usual and not modal and rng.random() < 0.5
     place = ""
     if entry.verb in NEED_PLACE or rng.random() < (0.45 if objects else 0.85):
-        place = entry.places(rng) if entry.places else ""
+        place = draw_place(entry, rng)
+    time = ""
+    if rng.random() < 0.4:
+        time = PAST_TIMES(rng) if past else draw_time(entry, rng)
     if (place, time) == ("in_sun", "night"):
         time = ""
     return Scene(
@@ -162,18 +190,18 @@ def draw_event(
 def draw_relative(rng: random.Random) -> Scene:
     """A scene whose subject is known by what else it does."""
     while True:
-        entry = TRANSITIVE[int(WITH_OBJECT(rng))]
-        main = INTRANSITIVE[int(WITHOUT_OBJECT(rng))]
+        entry, main = ON_SOMETHING(rng), ALONE(rng)
         agent = entry.agents(rng)
         thing = draw_object(entry.objects(rng), rng)
         if agent in main.agents.items and agent not in ANIMALS and agent != thing.noun:
             break
-    subject = NounPhrase(agent, plural=rng.random() < 0.3)
+    subject = NounPhrase(agent, plural=rng.random() < 0.35)
     relative = Relative(entry.verb, thing)
-    return Scene(main.verb, (subject,), place=main.places(rng), relative=relative)
+    return Scene(main.verb, (subject,), place=draw_place(main, rng), relative=relative)
 
 
 def draw_predicate(rng: random.Random) -> Scene:
+    """Something is as it is."""
     noun = PREDICATED(rng)
     owner = OWNERS[noun](rng) if noun in OWNERS and rng.random() < 0.4 else ""
     plural = not owner and noun not in SINGLE and rng.random() < 0.4
@@ -195,7 +223,7 @@ def draw_scene(rng: random.Random) -> Scene:
     if kind == "predicate":
         return draw_predicate(rng)
     if kind == "negated":
-        return draw_event(NEGATABLE[int(WITH_NEGATION(rng))], rng, negated=True)
+        return draw_event(DENIED(rng), rng, negated=True)
     if kind == "modal":
-        return draw_event(ABLE[int(WITH_MODAL(rng))], rng, modal=True)
-    return draw_event(ALL_SCRIPTS[int(ANY(rng))], rng)
+        return draw_event(ABLE(rng), rng, modal=True)
+    return draw_event(EVENTS(rng), rng)

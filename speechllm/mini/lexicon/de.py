@@ -42,7 +42,6 @@ flower f blume blumen
 hat m hut hüte
 glass n glas gläser
 boat n boot boote
-basket m korb körbe
 house n haus häuser
 moon m mond -
 sea n meer -

@@ -42,7 +42,6 @@ flower flower flowers
 hat hat hats
 glass glass glasses
 boat boat boats
-basket basket baskets
 house house houses
 moon moon -
 sea sea -

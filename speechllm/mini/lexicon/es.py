@@ -42,7 +42,6 @@ flower f flor flores
 hat m sombrero sombreros
 glass m vaso vasos
 boat m barco barcos
-basket f cesta cestas
 house f casa casas
 moon f luna -
 sea m mar -

@@ -42,7 +42,6 @@ flower f fleur fleurs
 hat m chapeau chapeaux
 glass m verre verres
 boat m bateau bateaux
-basket m panier paniers
 house f maison maisons
 moon f lune -
 sea f mer -

@@ -42,7 +42,6 @@ flower m fiore fiori
 hat m cappello cappelli
 glass m bicchiere bicchieri
 boat f barca barche
-basket m cesto cesti
 house f casa case
 moon f luna -
 sea m mare -

@@ -42,7 +42,6 @@ flower de bloem bloemen
 hat de hoed hoeden
 glass het glas glazen
 boat de boot boten
-basket de mand manden
 house het huis huizen
 moon de maan -
 sea de zee -

@@ -2,7 +2,8 @@
 
 from speechllm.mini.lexicon.table import phrases, table
 
-# gender (mv: men, ma: male animals, mi: masculine things, f, n), nominative, accusative, genitive, plural, genitive plural
+# gender (mv: men, ma: male animals, mi: masculine things, f, n), nominative, accusative, genitive,
+# plural, genitive plural
 NOUNS = table("""
 baker mv piekarz piekarza - piekarze -
 fisherman mv rybak rybaka rybaka rybacy -
@@ -42,7 +43,6 @@ flower mi kwiat kwiat - kwiaty kwiatów
 hat mi kapelusz kapelusz - kapelusze kapeluszy
 glass f szklanka szklankę - szklanki szklanek
 boat f łódka łódkę - łódki łódek
-basket mi kosz kosz - kosze koszy
 house mi dom dom - domy domów
 moon mi księżyc księżyc - - -
 sea n morze morze - - -

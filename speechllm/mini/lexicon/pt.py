@@ -42,7 +42,6 @@ flower f flor flores
 hat m chapéu chapéus
 glass m copo copos
 boat m barco barcos
-basket f cesta cestas
 house f casa casas
 moon f lua -
 sea m mar -
