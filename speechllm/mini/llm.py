@@ -206,7 +206,10 @@ def train_llm(
     others = [p for p in model.parameters() if id(p) not in inner]
     optimizers = [
         torch.optim.Muon(
-            [p for p in model.parameters() if id(p) in inner], lr=muon_lr, weight_decay=0.01
+            [p for p in model.parameters() if id(p) in inner],
+            lr=muon_lr,
+            weight_decay=0.01,
+            ns_steps=3,
         ),
         torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]

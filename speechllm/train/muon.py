@@ -7,6 +7,10 @@ from torch import Tensor
 
 from speechllm.errors import UserError
 
+NUM_ITERATIONS = (
+    3  # of Newton-Schulz; five are usual, and cost a small encoder as much as its gradients
+)
+
 
 class MuonAdamW:
     """Orthogonalised momentum (Muon, kellerjordan.github.io/posts/muon) for matrices, AdamW for other parameters.
@@ -41,7 +45,9 @@ class MuonAdamW:
         self.adamw = torch.optim.AdamW(
             others, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused
         )
-        self.muon = torch.optim.Muon(matrices, lr=matrix_lr, weight_decay=weight_decay)
+        self.muon = torch.optim.Muon(
+            matrices, lr=matrix_lr, weight_decay=weight_decay, ns_steps=NUM_ITERATIONS
+        )
         for optimizer, peak_lr in ((self.adamw, lr), (self.muon, matrix_lr)):
             for group in optimizer.param_groups:
                 group["peak_lr"] = peak_lr

@@ -48,4 +48,4 @@ def test_dialogue_of_text_and_audio_turns():
 def test_without_targets_nothing_is_labelled():
     joined = join([[0, ids(1)]], None, torch.tensor([2]), 2)
     assert joined.index.tolist() == [[0, 1, 2]]
-    assert (joined.labels == I).all()
+    assert (joined.labels == NONE).all()
