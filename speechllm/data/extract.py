@@ -54,7 +54,9 @@ class Extractor:
             odd = f"{path}: {len(samples)} samples are too few for one frame"
         if odd and self.training:
             raise UserError(odd)
-        return np.pad(samples, (0, max(0, min_samples - len(samples)))), odd
+        if len(samples) < min_samples:
+            samples = np.pad(samples, (0, min_samples - len(samples)))
+        return samples, odd
 
 
 def input_stamp(extractor: Extractor, utts: list[tuple]) -> str:

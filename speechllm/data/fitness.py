@@ -47,10 +47,7 @@ def find_too_short(
         units = tokenizer.encode(row.transcript)
         if ctc_too_short(row.num_frames, units, subsampling_factor):
             have = encoder_frames(row.num_frames, subsampling_factor)
-            message = (
-                f"{row.utt_id}: {len(units)} units do not fit into {have} encoder frames; "
-                "use larger units or leave the utterance out"
-            )
+            message = f"{row.utt_id}: {len(units)} units do not fit into {have} encoder frames"
             found.append((index, message))
     return found
 
