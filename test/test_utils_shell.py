@@ -1,6 +1,7 @@
 """The shared shell layer: options, stages, launching, and the job runner."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -289,9 +290,12 @@ def test_launch_names_a_wrong_option(module, words, message):
 
 
 def test_path_makes_python_the_one_that_the_user_names(tmp_path):
+    for name in ("utils", "tools"):
+        ignored = shutil.ignore_patterns("venv*")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
     (tmp_path / "mypython").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (tmp_path / "mypython").chmod(0o755)
-    script = f'. "{UTILS}/path.sh"; python -c "import sys, speechllm; print(sys.prefix)"; job.py -h'
+    script = '. utils/path.sh; python -c "import sys; print(sys.prefix)"; job.py -h'
     for name in (sys.executable, tmp_path / "mypython"):
         done = run(["bash", "-euc", script], tmp_path, {"SPEECHLLM_PYTHON": str(name)})
         assert done.returncode == 0, done.stderr

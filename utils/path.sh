@@ -17,10 +17,13 @@ if [ -n "${SPEECHLLM_PYTHON:-}" ]; then
     fi
     python_dir=$(dirname "${SPEECHLLM_PYTHON}")
     if ! [ "${python_dir}/python" -ef "${SPEECHLLM_PYTHON}" ]; then # python3.12 with no python beside it
-        python_dir=${SPEECHLLM_ROOT}/tools/venv.user
-        mkdir -p "${python_dir}"
-        printf '#!/bin/sh\nexec "%s" "$@"\n' "${SPEECHLLM_PYTHON}" >"${python_dir}/python"
-        chmod +x "${python_dir}/python"
+        python_dir=${SPEECHLLM_ROOT}/tools/venv.user/$(cksum <<<"${SPEECHLLM_PYTHON}" | cut -d ' ' -f 1)
+        if ! [ -x "${python_dir}/python" ]; then
+            mkdir -p "${python_dir}"
+            printf '#!/bin/sh\nexec "%s" "$@"\n' "${SPEECHLLM_PYTHON}" >"${python_dir}/python.$$"
+            chmod +x "${python_dir}/python.$$"
+            mv "${python_dir}/python.$$" "${python_dir}/python"
+        fi
     fi
 fi
 
