@@ -1,6 +1,6 @@
 """Pretrain a speech encoder with CTC.
 
-    python -m speechllm.bin.train_ctc --config conf/mini/train_ctc.yaml --train_dir data/mini/train ...
+python -m speechllm.bin.train_ctc --config conf/mini/train_ctc.yaml --train_dir data/mini/train ...
 """
 
 from speechllm.bin import cli
@@ -46,7 +46,7 @@ def main(argv=None):
     from speechllm.data.cmvn import load_cmvn
     from speechllm.data.collate import collate_ctc, make_loader
     from speechllm.data.dataset import CtcDataset
-    from speechllm.data.fitness import find_too_short
+    from speechllm.data.fitness import find_too_short, find_unknown
     from speechllm.data.manifest import Manifest
     from speechllm.data.sampler import batches_in_order
     from speechllm.data.tokenizer import CtcTokenizer
@@ -62,6 +62,12 @@ def main(argv=None):
         build.init_encoder(model.speech, args.init_encoder)
 
     manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow")
+    if unknown := find_unknown(manifest, tokenizer):
+        first = next(iter(unknown))
+        num_utts = f"{first!r} in {unknown[first]} utterances"
+        print(
+            f"{args.units}: no unit for {len(unknown)} characters, first: {num_utts}; they are learnt as unknown"
+        )
     everything = training.usable(manifest, config.data.max_frames, [], setup)
     too_short = find_too_short(manifest, tokenizer, config.encoder.subsampling_factor, everything)
     chosen = (
