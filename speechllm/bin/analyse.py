@@ -1,6 +1,6 @@
 """Alignment of speech positions and text embeddings.
 
-    python -m speechllm.bin.analyse --model exp/mini/llm --out exp/mini/analysis data/mini/test
+python -m speechllm.bin.analyse --model exp/mini/llm --out exp/mini/analysis data/mini/test
 """
 
 import argparse
@@ -70,9 +70,8 @@ def main(argv=None):
         "sharpness": means(2),
     }
     (out / "alignment.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    print(
-        f"monotonicity {report['monotonicity']['all']:.3f}, sharpness {report['sharpness']['all']:.2f}: {out}/alignment.json"
-    )
+    whole = {name: report[name]["all"] for name in ("monotonicity", "sharpness")}
+    print(f"monotonicity {whole['monotonicity']:.3f}, sharpness {whole['sharpness']:.2f}")
 
 
 if __name__ == "__main__":

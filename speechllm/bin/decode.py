@@ -1,6 +1,6 @@
 """Write hypotheses for data directories.
 
-    python -m speechllm.bin.decode --model exp/mini/llm --out exp/mini/decode/llm data/mini/test
+python -m speechllm.bin.decode --model exp/mini/llm --out exp/mini/decode/llm data/mini/test
 """
 
 from speechllm.bin import cli
@@ -110,9 +110,8 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, num_parts: int, p
             texts[row.utt_id], statuses[row.utt_id] = " ".join(text.split()), status
         print(f"{data_dir}: batch {done}/{len(plan)}", flush=True)
     took, audio = time.monotonic() - start, manifest.num_frames[chosen].sum() / 100
-    print(
-        f"{data_dir}: {len(texts)} utterances, {audio:.0f} s of audio in {took:.1f} s, real-time factor {took / audio:.4f}"
-    )
+    rtf = f"{audio:.0f} s of audio in {took:.1f} s, real-time factor {took / audio:.4f}"
+    print(f"{data_dir}: {len(texts)} utterances, {rtf}")
     suffix = f".{part}" if num_parts > 1 else ""
     Path(out_dir).mkdir(parents=True, exist_ok=True)
     write_table(Path(out_dir) / f"utt2status{suffix}", statuses)

@@ -14,11 +14,12 @@ def get_parser():
     )
     parser.add_argument("--out", required=True, help="folder for mls_<language>")
     parser.add_argument(
-        "--layout", default="mls", choices=["mls"], help="corpus whose files are imitated"
+        "--layout",
+        default="mls",
+        choices=["mls", "covost2"],
+        help="corpus whose files are imitated",
     )
-    parser.add_argument(
-        "--langs", default="en de nl fr es it pt pl", help="languages to speak (all)"
-    )
+    parser.add_argument("--langs", help="languages to speak (all that the layout has)")
     parser.add_argument(
         "--train_hours", type=float, default=4.5, help="of all languages together (4.5)"
     )

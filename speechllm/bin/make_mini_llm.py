@@ -1,6 +1,6 @@
 """Train the mini preset's LLM from scratch.
 
-    python -m speechllm.bin.make_mini_llm --langs "en de" --out exp/mini/base_llm
+python -m speechllm.bin.make_mini_llm --langs "en de" --out exp/mini/base_llm
 """
 
 from speechllm.bin import cli

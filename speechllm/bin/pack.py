@@ -1,6 +1,6 @@
 """Pack a trained model with its results into one archive.
 
-    python -m speechllm.bin.pack --model exp/mini/llm --out exp/mini/pack.tar.gz FILE...
+python -m speechllm.bin.pack --model exp/mini/llm --out exp/mini/pack.tar.gz FILE...
 """
 
 import argparse

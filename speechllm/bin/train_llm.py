@@ -1,6 +1,6 @@
 """Teach an LLM to listen.
 
-    python -m speechllm.bin.train_llm --config conf/mini/train_llm.yaml --llm exp/mini/base_llm --encoder exp/mini/ctc ...
+python -m speechllm.bin.train_llm --config conf/mini/train_llm.yaml --llm exp/mini/base_llm --encoder exp/mini/ctc ...
 """
 
 from speechllm.bin import cli

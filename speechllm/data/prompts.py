@@ -14,7 +14,7 @@ class PromptTemplate:
     """Turn a template such as ``"{audio}{bos}"`` into the parts of a prompt.
 
     ``{audio}`` is the utterance's audio, ``{bos}`` and ``{eos}`` the LLM's special tokens; any other mark is
-    filled from the values given to ``parts``. Text between marks is tokenised piece by piece, never searched for afterwards.
+    filled from the values given to ``parts``. Text between marks is tokenised piece by piece, never searched for.
 
     Args:
         template: the text with its marks.
