@@ -62,7 +62,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    optimizer: Literal["adamw", "muon"] = "adamw"  # muon: for the encoder's matrices, adamw for the rest
+    optimizer: Literal["adamw", "muon"] = "adamw"  # muon: encoder matrices; adamw: the rest
     lr: float = 1e-3  # peak, reached after warmup_steps
     muon_lr: float = 2e-2  # peak for the matrices under muon; it follows the same schedule
     final_lr: float = 1e-5  # at max_steps
