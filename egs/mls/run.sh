@@ -23,6 +23,7 @@
 # stages: 0 get the corpus, 1 prepare data, 2 extract fbank, 3 train tokenizer (mini: and the small LLM),
 #   4 pretrain the CTC encoder, 5 train the LLM integration, 6 decode, 7 score, 8 analyse, 9 pack
 
+# shellcheck disable=SC2086  # options for a command are words to be split
 set -euo pipefail
 cd "$(dirname "$0")"
 . ../../utils/path.sh
@@ -33,14 +34,14 @@ preset=mini corpora="" langs="en de nl fr es it pt pl" subset=full llm="" init_e
 stage=0 stop_stage=9 force=false ngpu="" nproc=1 nj=2
 corpus_opts="" mini_llm_opts="" ctc_opts="" llm_opts="" decode_opts=""
 . parse_options.sh
-[ -d "conf/${preset}" ] || die "--preset should be one of $(ls conf | xargs), got '${preset}'"
+[ -d "conf/${preset}" ] || die "--preset should be a folder in conf/ (mini, paper), got '${preset}'"
 . "conf/${preset}/defaults.sh"
 data=data/${tag:=${preset}} exp=exp/${tag}
 corpora=${corpora:-${MLS}}
 . stage.sh
 
 if run_stage 0 "get the corpus" -- "${corpora}" "${langs}" "${corpus_opts}" "${preset}"; then
-    if [ -z "${corpora}" ] && [ "${preset}" = mini ]; then # shellcheck disable=SC2086
+    if [ -z "${corpora}" ] && [ "${preset}" = mini ]; then
         ${train_cmd} "${exp}/log/corpus.log" python -m speechllm.bin.make_mini_corpus --layout mls \
             --langs "${langs}" --nj "${nj}" ${corpus_opts} --out "${data}/corpus"
     fi
@@ -48,12 +49,12 @@ if run_stage 0 "get the corpus" -- "${corpora}" "${langs}" "${corpus_opts}" "${p
 fi
 if [ -z "${corpora}" ] && [ "${preset}" = mini ]; then corpora=${data}/corpus; fi
 
-if run_stage 1 "prepare data" -- "${corpora}" "${langs}" "${subset}" "${corpus_opts}"; then
+if run_stage 1 "prepare data" "${corpora}?" -- "${corpora}" "${langs}" "${subset}" "${corpus_opts}"; then
     for set in train dev test; do
         python local/prepare_data.py --corpora "${corpora}" --langs "${langs}" --set "${set}" --subset "${subset}" "${data}/${set}"
         python -m speechllm.bin.validate_data_dir "${data}/${set}"
     done
-    finish_stage
+    finish_stage "${data}"/{train,dev,test}/text
 fi
 
 if run_stage 2 "extract fbank" "${data}"/{train,dev,test}/{wav.scp,text} "conf/${preset}/fbank.yaml"; then
@@ -64,21 +65,22 @@ if run_stage 2 "extract fbank" "${data}"/{train,dev,test}/{wav.scp,text} "conf/$
         python -m speechllm.bin.compile_manifest "${data}/${set}"
     done
     python -m speechllm.bin.compute_cmvn "${data}/train"
-    finish_stage
+    finish_stage "${data}"/{train,dev,test}/manifest.arrow "${data}/train/cmvn.ark"
 fi
 
-base_llm=${llm:-${exp}/base_llm}
-if run_stage 3 "train tokenizer" "${data}/train/text" "conf/${preset}/tokenizer.yaml" -- "${llm}" "${mini_llm_opts}"; then
+base_llm=${llm:-${exp}/base_llm} # the mini preset makes its own
+if run_stage 3 "train tokenizer" "${data}/train/text" "conf/${preset}"/{tokenizer.yaml,llm.yaml?} \
+    -- "${llm}" "${langs}" "${mini_llm_opts}"; then
     python -m speechllm.bin.train_tokenizer --config "conf/${preset}/tokenizer.yaml" --text "${data}/train/text" --out "${exp}/units.model"
-    if [ -z "${llm}" ]; then # shellcheck disable=SC2086
+    if [ -z "${llm}" ]; then
         ${train_cmd} "${exp}/log/base_llm.log" python -m speechllm.bin.make_mini_llm --config "conf/${preset}/llm.yaml" \
             --langs "${langs}" --text "${data}/train/text" --out "${base_llm}" ${mini_llm_opts}
     fi
-    finish_stage
+    finish_stage "${exp}/units.model"
 fi
 
 if run_stage 4 "pretrain the CTC encoder" "${data}"/{train,dev}/{text,feats.scp} "${exp}/units.model" \
-    "conf/${preset}/train_ctc.yaml" ${init_encoder:+"${init_encoder}"} -- "${ctc_opts}"; then # shellcheck disable=SC2086
+    "conf/${preset}/train_ctc.yaml" ${init_encoder:+"${init_encoder}/best"} -- "${ctc_opts}"; then
     discard_stale "${exp}/ctc"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_ctc.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_ctc \
         --config "conf/${preset}/train_ctc.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \
@@ -86,8 +88,9 @@ if run_stage 4 "pretrain the CTC encoder" "${data}"/{train,dev}/{text,feats.scp}
     finish_stage "${exp}/ctc/best"
 fi
 
-if run_stage 5 "train the LLM integration" "${exp}/ctc/best" "conf/${preset}/train_llm.yaml" -- "${base_llm}" "${llm_opts}"; then
-    discard_stale "${exp}/llm" # shellcheck disable=SC2086
+if run_stage 5 "train the LLM integration" "${exp}/ctc/best" "conf/${preset}/train_llm.yaml" "${base_llm}?" \
+    -- "${base_llm}" "${llm_opts}"; then
+    discard_stale "${exp}/llm"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_llm.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_llm \
         --config "conf/${preset}/train_llm.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \
         --llm_name "${base_llm}" --encoder "${exp}/ctc" --exp_dir "${exp}/llm" ${llm_opts}
@@ -95,11 +98,11 @@ if run_stage 5 "train the LLM integration" "${exp}/ctc/best" "conf/${preset}/tra
 fi
 
 if run_stage 6 "decode" "${exp}"/{ctc,llm}/best "conf/${preset}/decode.yaml" "${data}"/{dev,test}/text -- "${decode_opts}"; then
-    for system in ctc llm; do # shellcheck disable=SC2086
+    for system in ctc llm; do
         ${decode_cmd} "${exp}/log/decode_${system}.log" python -m speechllm.bin.decode --config "conf/${preset}/decode.yaml" \
             --model "${exp}/${system}" --out "${exp}/decode/${system}" ${decode_opts} "${data}/dev" "${data}/test"
     done
-    finish_stage
+    finish_stage "${exp}"/decode/{ctc,llm}/{dev,test}/text
 fi
 
 if run_stage 7 "score" "${exp}"/decode/{ctc,llm}/{dev,test}/text; then
@@ -107,16 +110,16 @@ if run_stage 7 "score" "${exp}"/decode/{ctc,llm}/{dev,test}/text; then
         python -m speechllm.bin.score --ref "${data}/${set}" --hyp "ctc=${exp}/decode/ctc/${set}" "llm=${exp}/decode/llm/${set}" \
             --set "${set}" --out "${exp}" --langs "${langs}"
     done
-    finish_stage
+    finish_stage "${exp}/results.json"
 fi
 
 if run_stage 8 "analyse" "${exp}/llm/best" "${data}/test/text"; then
     python -m speechllm.bin.analyse --model "${exp}/llm" --out "${exp}/analysis" "${data}/test"
-    finish_stage
+    finish_stage "${exp}/analysis/alignment.json"
 fi
 
 if run_stage 9 "pack" "${exp}/llm/best" "${exp}/results.json"; then
     python -m speechllm.bin.pack --model "${exp}/llm" --out "${exp}/pack.tar.gz" "${exp}/RESULTS.md" "${exp}/results.json"
-    finish_stage
+    finish_stage "${exp}/pack.tar.gz"
 fi
 [ ! -f "${exp}/RESULTS.md" ] || cat "${exp}/RESULTS.md"
