@@ -7,15 +7,62 @@ from torch import Tensor
 
 from speechllm.errors import UserError
 
-NUM_ITERATIONS = (
-    3  # of Newton-Schulz; five are usual, and cost a small encoder as much as its gradients
-)
+NUM_ITERATIONS = 3  # five are usual; they cost a small encoder as much time as its gradients
+COEFFICIENTS = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # of Keller Jordan's quintic: steep at zero, near one above
+
+
+def orthogonalise(x: Tensor, num_iterations: int = NUM_ITERATIONS) -> Tensor:
+    """Push all singular values of wide matrices (K, M, N), M <= N, towards one (Newton-Schulz)."""
+    a, b, c = COEFFICIENTS
+    x = x / x.flatten(1).norm(dim=1)[:, None, None].clamp(min=1e-7)
+    for _ in range(num_iterations):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum, orthogonalised; all matrices of one shape at once.
+
+    torch.optim.Muon does the same one matrix after the other in bfloat16, which takes twice the time on a CPU.
+    """
+
+    def __init__(self, matrices, lr: float, weight_decay: float = 0.0, momentum: float = 0.95):
+        super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            shapes = {}
+            for p in group["params"]:
+                if p.grad is not None:
+                    shapes.setdefault(tuple(sorted(p.shape)), []).append(p)
+            for params in shapes.values():
+                self.update(params, group["lr"], group["weight_decay"], group["momentum"])
+
+    def update(self, params: list[Tensor], lr: float, weight_decay: float, momentum: float):
+        grads = [p.grad for p in params]
+        for p in params:
+            if "momentum_buffer" not in self.state[p]:
+                self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        buffers = [self.state[p]["momentum_buffer"] for p in params]
+        torch._foreach_lerp_(buffers, grads, 1 - momentum)
+        updates = torch._foreach_lerp(grads, buffers, momentum)
+        wide = [u if u.size(0) <= u.size(1) else u.mT for u in updates]
+        for p, u in zip(params, orthogonalise(torch.stack(wide)), strict=True):
+            scale = max(1.0, p.size(0) / p.size(1)) ** 0.5
+            p.mul_(1 - lr * weight_decay)
+            p.add_(u if p.size(0) <= p.size(1) else u.mT, alpha=-lr * scale)
 
 
 class MuonAdamW:
     """Orthogonalised momentum (Muon, kellerjordan.github.io/posts/muon) for matrices, AdamW for other parameters.
 
-    Two optimizers of torch behind the interface of one. Pretraining the small encoder of the mini preset needs less
+    Two optimizers behind the interface of one. Pretraining the small encoder of the mini preset needs less
     than half the steps that AdamW alone takes to the same loss.
 
     Args:
@@ -45,9 +92,7 @@ class MuonAdamW:
         self.adamw = torch.optim.AdamW(
             others, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused
         )
-        self.muon = torch.optim.Muon(
-            matrices, lr=matrix_lr, weight_decay=weight_decay, ns_steps=NUM_ITERATIONS
-        )
+        self.muon = Muon(matrices, matrix_lr, weight_decay)
         for optimizer, peak_lr in ((self.adamw, lr), (self.muon, matrix_lr)):
             for group in optimizer.param_groups:
                 group["peak_lr"] = peak_lr

@@ -4,7 +4,7 @@ import copy
 
 import torch
 
-from speechllm.train.muon import MuonAdamW
+from speechllm.train.muon import NUM_ITERATIONS, Muon, MuonAdamW
 
 
 def make(model):
@@ -45,3 +45,22 @@ def test_state_survives_saving():
     steps(other, resumed, [2, 3])
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_step_is_that_of_torchs_muon():
+    torch.manual_seed(0)
+    shapes = [(5, 6), (6, 5), (5, 6), (3, 4)]
+    ours = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
+    optimizers = [
+        Muon(ours, 0.02, 0.1),
+        torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, ns_steps=NUM_ITERATIONS),
+    ]
+    for _ in range(3):
+        for p, q in zip(ours, theirs, strict=True):
+            p.grad = torch.randn(p.shape)
+            q.grad = p.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for p, q in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(p, q, atol=2e-3, rtol=0)  # torch iterates in bfloat16
