@@ -1,7 +1,6 @@
 """Who reads which sentences, and reading them aloud in several processes."""
 
 import multiprocessing
-import random
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -10,7 +9,14 @@ import numpy as np
 
 from speechllm.errors import UserError
 from speechllm.mini.grammar import Sentence, sentences
-from speechllm.mini.voices import SAMPLE_RATE, Speaker, Synthesizer, draw_speakers, utterance
+from speechllm.mini.voices import (
+    SAMPLE_RATE,
+    Speaker,
+    Synthesizer,
+    draw_speakers,
+    respell,
+    utterance,
+)
 
 PATIENCE = 600  # seconds; a speaker takes less than one
 SHORTEST = 1.2  # seconds; no sentence is shorter, so a plan has enough of them
@@ -44,6 +50,17 @@ class Reading:
     seed: int
 
 
+@dataclass(frozen=True)
+class Spoken:
+    """An utterance that has been written: its name in the corpus, where it lies in its source."""
+
+    name: str
+    sentence: Sentence
+    source: str
+    start: float
+    seconds: float
+
+
 def plan(lang: str, size: Size) -> list[Reading]:
     """All readings of one language; no sentence is read twice, and no speaker is in two sets."""
     readings = []
@@ -63,9 +80,8 @@ def plan(lang: str, size: Size) -> list[Reading]:
     return readings
 
 
-def fingerprint(lang: str, size: Size) -> dict:
-    """What a corpus was made from; another fingerprint means another corpus."""
-    readings = plan(lang, size)
+def fingerprint(readings: list[Reading], size: Size) -> dict:
+    """What a corpus is made from; another fingerprint means another corpus."""
     return asdict(size) | {"crc32": zlib.crc32(repr(readings).encode())}
 
 
@@ -76,7 +92,8 @@ def read_aloud(
     seconds = 0.0
     for index, sentence in enumerate(reading.sentences):
         key = [reading.seed, zlib.crc32(reading.lang.encode()), reading.speaker.spk, index]
-        samples = utterance(synthesizer, reading.speaker, sentence.text, np.random.default_rng(key))
+        text = respell(reading.lang, sentence.text)
+        samples = utterance(synthesizer, reading.speaker, text, np.random.default_rng(key))
         yield index, sentence, samples
         seconds += len(samples) / SAMPLE_RATE
         if seconds >= reading.seconds:
@@ -113,8 +130,3 @@ def record(
 def record_one(task):
     reading, write = task
     return write(reading, read_aloud(reading, Synthesizer()))
-
-
-def draw(seed: str, items: list) -> list:
-    """The items in a random order that the seed names."""
-    return random.Random(seed).sample(items, len(items))

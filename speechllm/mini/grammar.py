@@ -35,6 +35,27 @@ class Sentence:
     def split(self) -> str:
         return self.scene.split
 
+    @property
+    def written(self) -> str:
+        """The sentence with capitals and punctuation."""
+        return written(self.lang, self.scene)
+
+    @property
+    def english_written(self) -> str:
+        return written("en", self.scene)
+
+
+def written(lang: str, scene: Scene) -> str:
+    """A scene as it is written: "Der Koch, der Reis kauft, schläft."."""
+    text = realiser(lang)(scene)
+    first = 3 if text.startswith("'s ") else 0  # Dutch: 's Nachts
+    return f"{text[:first]}{text[first].upper()}{text[first + 1 :]}."
+
+
+def spoken(lang: str, scene: Scene) -> str:
+    """A scene as it is transcribed in MLS: lower case, no punctuation but apostrophes."""
+    return realiser(lang)(scene).lower().replace(",", "")
+
 
 def realiser(lang: str):
     """The function that says a scene in a language; UserError for a language that has none."""
@@ -50,14 +71,13 @@ class Grammar:
 
     def __init__(self, lang: str):
         self.lang = lang
-        self.realise = realiser(lang)
-        self.translate = realiser("en")
+        realiser(lang)  # an unknown language fails here
 
     def sample(self, rng: random.Random) -> Sentence:
         """One sentence of 4 to 10 words, in either language."""
         while True:
             scene = draw_scene(rng)
-            text, english = self.realise(scene), self.translate(scene)
+            text, english = spoken(self.lang, scene), spoken("en", scene)
             if all(MIN_WORDS <= len(words.split()) <= MAX_WORDS for words in (text, english)):
                 return Sentence(self.lang, text, english, scene)
 
@@ -88,7 +108,7 @@ def sentences(
 
 
 def vocabulary(lang: str) -> list[str]:
-    """All words that occur in 20,000 sentences, sorted."""
+    """All words that occur in 10,000 sentences, sorted."""
     return sorted(
-        {word for sentence in sentences(lang, 20_000, seed=0) for word in sentence.text.split()}
+        {word for sentence in sentences(lang, 10_000, seed=0) for word in sentence.text.split()}
     )

@@ -8,22 +8,38 @@ import time
 from pathlib import Path
 
 from speechllm.errors import UserError
-from speechllm.mini import mls_layout
+from speechllm.mini import covost_layout, mls_layout
 from speechllm.mini.corpus import Size, fingerprint, plan, record
 
-LAYOUTS = {"mls": mls_layout}
+LAYOUTS = {"mls": mls_layout, "covost2": covost_layout}
 MADE = "made.json"  # in every language's folder: what it was made from
 
 
-def show_progress(text: str, end: str = "") -> None:
-    if sys.stderr.isatty() or end:
-        print(f"\r{text}", end=end, file=sys.stderr, flush=True)
+class Progress:
+    """One line that is written over and over on a terminal; elsewhere only its end is printed."""
+
+    def __init__(self, lang: str, num_speakers: int):
+        self.lang, self.num_speakers = lang, num_speakers
+        self.started = time.monotonic()
+        self.live = sys.stderr.isatty()
+
+    def __call__(self, done: int) -> None:
+        if self.live:
+            line = f"\r{self.lang}: {done} of {self.num_speakers} speakers"
+            print(line, end="", file=sys.stderr, flush=True)
+
+    def end(self, num_utts: int, seconds: float) -> None:
+        spent = time.monotonic() - self.started
+        line = (
+            f"{self.lang}: {num_utts} utterances, {seconds / 60:.1f} minutes, made in {spent:.1f} s"
+        )
+        print("\r" * self.live + line, file=sys.stderr, flush=True)
 
 
 def make_corpus(
     out: str,
     layout: str,
-    langs: str,
+    langs: str | None,
     train_hours: float,
     dev_utts: int,
     test_utts: int,
@@ -36,9 +52,15 @@ def make_corpus(
     Raises:
         UserError: for an unknown language, a size that is not positive, a folder that is not ours.
     """
-    names = langs.split()
+    names = langs.split() if langs is not None else list(LAYOUTS[layout].FOLDERS)
     if not names:
         raise UserError("--langs is empty; name at least one language, e.g. 'en de'")
+    for lang in names:
+        if lang not in LAYOUTS[layout].FOLDERS:
+            choice = " ".join(LAYOUTS[layout].FOLDERS)
+            raise UserError(
+                f"--langs: layout {layout} has no language '{lang}'; choose from {choice}"
+            )
     for option, value in (("train_hours", train_hours), ("speakers", speakers), ("nj", nj)):
         if value <= 0:
             raise UserError(f"--{option} is {value}; it should be above 0")
@@ -48,8 +70,10 @@ def make_corpus(
 
 
 def make_language(out: Path, layout: str, lang: str, size: Size, nj: int) -> None:
+    """Write one language's folder under another name, which it loses when it is complete."""
     module = LAYOUTS[layout]
-    made_from = fingerprint(lang, size) | {"layout": layout}
+    readings = plan(lang, size)
+    made_from = fingerprint(readings, size) | {"layout": layout}
     root = out / module.FOLDERS[lang]
     if root.exists():
         if not (root / MADE).is_file():
@@ -57,26 +81,15 @@ def make_language(out: Path, layout: str, lang: str, size: Size, nj: int) -> Non
         if json.loads((root / MADE).read_text()) == made_from:
             print(f"{root} is already made with these settings")
             return
-        shutil.rmtree(root)
     partial = root.with_name(root.name + ".partial")
-    if partial.exists():
-        shutil.rmtree(partial)
+    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    started = time.monotonic()
-    readings = plan(lang, size)
-    results = record(
-        readings,
-        module.writer(partial),
-        nj,
-        lambda done: show_progress(f"{lang}: {done} of {len(readings)} speakers"),
-    )
+    progress = Progress(lang, len(readings))
+    results = record(readings, module.writer(partial), nj, progress)
     module.write_index(partial, readings, results)
     (partial / MADE).write_text(json.dumps(made_from))
+    if root.exists():
+        shutil.rmtree(root)
     os.replace(partial, root)
-    seconds = sum(row[-1] - row[-2] for rows in results for row in rows)
-    utts = sum(len(rows) for rows in results)
-    spent = time.monotonic() - started
-    show_progress(
-        f"{lang}: {utts} utterances, {seconds / 60:.1f} minutes of speech, made in {spent:.1f} s",
-        "\n",
-    )
+    spoken = [utterance for utterances in results for utterance in utterances]
+    progress.end(len(spoken), sum(utterance.seconds for utterance in spoken))

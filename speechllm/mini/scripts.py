@@ -144,7 +144,7 @@ bring 6
 bring 5
     girl:5 child:4
     a.flower:8 a.letter:3
-    at_school:1
+    -
     sunday:5 today:3
 bring 5
     cook:8 grandmother:4

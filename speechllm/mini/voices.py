@@ -28,6 +28,7 @@ VARIANTS = {
 }  # fmt: skip
 AUDIO_SYNCHRONOUS, POSITION_CHARACTER, CHARS_UTF8 = 2, 1, 1  # constants of espeak's speak_lib.h
 RATE, PITCH, PITCH_RANGE = 1, 3, 4
+RESPELLED = {"fr": {"fils": "fiss"}}  # what espeak-ng reads wrongly
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,12 @@ def draw_speakers(lang: str, set_name: str, num: int, seed: int) -> list[Speaker
     return found
 
 
+def respell(lang: str, text: str) -> str:
+    """The text as espeak-ng has to see it."""
+    words = RESPELLED.get(lang, {})
+    return " ".join(words.get(word, word) for word in text.split())
+
+
 class Synthesizer:
     """espeak-ng, for one speaker per process.
 
@@ -88,6 +95,8 @@ class Synthesizer:
             raise UserError(
                 f"espeak-ng cannot start from {data_path.decode()}; install espeakng-loader again"
             )
+        self.library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # else the time seeds what is breathy
+        ctypes.CDLL(None).srand(1)  # C's random numbers make the flutter
         signature = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
         self.callback = signature(self.collect)  # must live as long as the library may call it
         self.library.espeak_SetSynthCallback(self.callback)

@@ -4,47 +4,47 @@ from speechllm.mini.lexicon.table import phrases, table
 
 # gender, singular, plural, accusative and genitive singular (where they differ and are needed)
 NOUNS = table("""
-baker m bäcker bäcker
-fisherman m fischer fischer fischer fischers
-farmer m bauer bauern bauern bauern
-cook m koch köche
-knight m ritter ritter ritter ritters
-teacher f lehrerin lehrerinnen
-mother f mutter mütter
-grandmother f großmutter großmütter
-son m sohn söhne
-girl n mädchen mädchen mädchen mädchens
-boy m junge jungen jungen jungen
-child n kind kinder
-cat f katze katzen
-dog m hund hunde
-horse n pferd pferde
-bird m vogel vögel
-mouse f maus mäuse
-cow f kuh kühe
-bread n brot -
-meat n fleisch -
-soup f suppe -
-rice m reis -
-flour n mehl -
-water n wasser -
-milk f milch -
-wine m wein -
-coffee m kaffee -
-apple m apfel äpfel
-cake m kuchen kuchen
-egg n ei eier
-fish m fisch fische
-book n buch bücher
-letter m brief briefe
-song n lied lieder
-flower f blume blumen
-hat m hut hüte
-glass n glas gläser
-boat n boot boote
-house n haus häuser
-moon m mond -
-sea n meer -
+baker m Bäcker Bäcker
+fisherman m Fischer Fischer Fischer Fischers
+farmer m Bauer Bauern Bauern Bauern
+cook m Koch Köche
+knight m Ritter Ritter Ritter Ritters
+teacher f Lehrerin Lehrerinnen
+mother f Mutter Mütter
+grandmother f Großmutter Großmütter
+son m Sohn Söhne
+girl n Mädchen Mädchen Mädchen Mädchens
+boy m Junge Jungen Jungen Jungen
+child n Kind Kinder
+cat f Katze Katzen
+dog m Hund Hunde
+horse n Pferd Pferde
+bird m Vogel Vögel
+mouse f Maus Mäuse
+cow f Kuh Kühe
+bread n Brot -
+meat n Fleisch -
+soup f Suppe -
+rice m Reis -
+flour n Mehl -
+water n Wasser -
+milk f Milch -
+wine m Wein -
+coffee m Kaffee -
+apple m Apfel Äpfel
+cake m Kuchen Kuchen
+egg n Ei Eier
+fish m Fisch Fische
+book n Buch Bücher
+letter m Brief Briefe
+song n Lied Lieder
+flower f Blume Blumen
+hat m Hut Hüte
+glass n Glas Gläser
+boat n Boot Boote
+house n Haus Häuser
+moon m Mond -
+sea n Meer -
 """)
 
 # he, they (and the infinitive), participle
@@ -94,33 +94,33 @@ NUMERALS = {2: "zwei", 3: "drei", 4: "vier", 8: "acht", 10: "zehn"}
 AND, NOT = "und", "nicht"
 
 PLACES = phrases("""
-in_kitchen: in der küche
-in_garden: im garten
-at_market: auf dem markt
-by_sea: am meer
-in_sea: im meer
-in_lake: im see
-in_field: auf dem feld
-at_school: in der schule
-in_sun: in der sonne
-behind_house: hinter dem haus
-under_tree: unter dem baum
-in_city: in der stadt
-to_city: in die stadt
-to_sea: ans meer
-to_market: zum markt
-to_mountains: in die berge
+in_kitchen: in der Küche
+in_garden: im Garten
+at_market: auf dem Markt
+by_sea: am Meer
+in_sea: im Meer
+in_lake: im See
+in_field: auf dem Feld
+at_school: in der Schule
+in_sun: in der Sonne
+behind_house: hinter dem Haus
+under_tree: unter dem Baum
+in_city: in der Stadt
+to_city: in die Stadt
+to_sea: ans Meer
+to_market: zum Markt
+to_mountains: in die Berge
 """)
 
 TIMES = phrases("""
-morning: am morgen
-afternoon: am nachmittag
-night: in der nacht
+morning: am Morgen
+afternoon: am Nachmittag
+night: in der Nacht
 today: heute
-sunday: am sonntag
-every_day: jeden tag
-summer: im sommer
-winter: im winter
-this_morning: heute morgen
-this_year: dieses jahr
+sunday: am Sonntag
+every_day: jeden Tag
+summer: im Sommer
+winter: im Winter
+this_morning: heute Morgen
+this_year: dieses Jahr
 """)

@@ -113,7 +113,7 @@ morning: in the morning
 afternoon: in the afternoon
 night: at night
 today: today
-sunday: on sunday
+sunday: on Sunday
 every_day: every day
 summer: in summer
 winter: in winter

@@ -23,7 +23,8 @@ def noun_phrase(phrase: NounPhrase) -> str:
 
 
 def realise(scene: Scene) -> str:
-    pronoun = "dat" if nl.NOUNS[scene.subjects[0].noun][0] == "het" and not scene.plural else "die"
     subject = " en ".join(noun_phrase(phrase) for phrase in scene.subjects)
-    subject = join(subject, verb_last(nl, scene, pronoun, noun_phrase))
+    if scene.relative:
+        het = nl.NOUNS[scene.subjects[0].noun][0] == "het" and not scene.plural
+        subject += " " + verb_last(nl, scene, "dat" if het else "die", noun_phrase)
     return verb_second(nl, scene, subject, noun_phrase)

@@ -55,8 +55,9 @@ def noun_phrase(phrase: NounPhrase, case: str) -> str:
 
 def realise(scene: Scene) -> str:
     accusative = partial(noun_phrase, case="accusative")
-    gender = de.NOUNS[scene.subjects[0].noun][0]
-    pronoun = "die" if scene.plural else THE["nominative"][gender]
     subject = " und ".join(noun_phrase(phrase, "nominative") for phrase in scene.subjects)
-    subject = join(subject, verb_last(de, scene, pronoun, accusative))
+    if scene.relative:
+        gender = de.NOUNS[scene.subjects[0].noun][0]
+        pronoun = "die" if scene.plural else THE["nominative"][gender]
+        subject += f", {verb_last(de, scene, pronoun, accusative)},"
     return verb_second(de, scene, subject, accusative)

@@ -56,8 +56,6 @@ def verb_group(scene: Scene) -> str:
 
 
 def relative_clause(scene: Scene) -> str:
-    if scene.relative is None:
-        return ""
     verb = scene.relative.verb
     if scene.plural:
         pronoun = "którzy" if of_men(scene) else "które"
@@ -71,10 +69,10 @@ def relative_clause(scene: Scene) -> str:
 def realise(scene: Scene) -> str:
     time = pl.TIMES.get(scene.time, "")
     gender = pl.NOUNS[scene.subjects[0].noun][0]
+    subject = " i ".join(noun_phrase(phrase) for phrase in scene.subjects)
     return join(
         time if scene.time_first else "",
-        " i ".join(noun_phrase(phrase) for phrase in scene.subjects),
-        relative_clause(scene),
+        subject + (f", {relative_clause(scene)}," if scene.relative else ""),
         verb_group(scene),
         pl.PREPOSITIONS.get(scene.verb, ""),
         " i ".join(noun_phrase(phrase, accusative=True) for phrase in scene.objects),

@@ -30,9 +30,7 @@ def verb_second(
 
 
 def verb_last(lexicon, scene: Scene, pronoun: str, noun_phrase: Callable[[NounPhrase], str]) -> str:
-    """The clause about the subject, which ends with its verb; "" where there is none."""
-    if scene.relative is None:
-        return ""
+    """The clause about the subject, which ends with its verb."""
     verb = scene.relative.verb
     return join(
         pronoun,
