@@ -95,7 +95,11 @@ def test_a_single_job_is_shown_while_it_runs_and_keeps_its_threads(tmp_path):
 def test_the_jobs_end_with_the_runner(tmp_path, ending):
     script = "echo $$ >pid.JOB; exec sleep 60"
     process = subprocess.Popen(
-        [*JOB, "JOB=1:2", "x.JOB.log", "bash", "-c", script], cwd=tmp_path, stderr=subprocess.PIPE
+        [*JOB, "JOB=1:2", "x.JOB.log", "bash", "-c", script],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        # in a shell's background job SIGINT is ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     files = [tmp_path / "pid.1", tmp_path / "pid.2"]
     wait_for(lambda: all(f.exists() and f.read_text().strip() for f in files))

@@ -24,7 +24,7 @@ def toolkit(tmp_path_factory) -> Path:
 
 def run(script: Path, *options: str, python: str = sys.executable, check: bool = True) -> str:
     """Run a recipe's script with this interpreter; returns what it printed."""
-    env = os.environ | {"SPEECHLLM_PYTHON": python, "OMP_NUM_THREADS": "2"}
+    env = os.environ | {"SPEECHLLM_PYTHON": python, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [str(script), *options],
         env=env,
