@@ -20,6 +20,7 @@ REALISERS = {
 }
 LANGS = tuple(REALISERS)
 MIN_WORDS, MAX_WORDS = 4, 10
+VAIN = 20_000  # draws without anything new, after which there is nothing new
 
 
 @dataclass(frozen=True)
@@ -96,15 +97,20 @@ def sentences(
     """
     grammar, rng = Grammar(lang), random.Random(f"{lang} {seed}")
     found: dict[str, Sentence] = {}
-    for _ in range(1000 * num + 1000):
-        if len(found) == num:
-            return list(found.values())
+    vain = 0
+    while len(found) < num:
         sentence = grammar.sample(rng)
-        if sentence.text not in exclude and (split is None or sentence.split == split):
-            found.setdefault(sentence.text, sentence)
-    raise UserError(
-        f"{lang}: the grammar gave only {len(found):,} of {num:,} distinct sentences; ask for fewer"
-    )
+        known = sentence.text in exclude or sentence.text in found
+        wanted = not known and (split is None or sentence.split == split)
+        vain = 0 if wanted else vain + 1
+        if wanted:
+            found[sentence.text] = sentence
+        if vain == VAIN:
+            raise UserError(
+                f"{lang}: the grammar gave only {len(found):,} of {num:,} distinct sentences; "
+                "ask for fewer"
+            )
+    return list(found.values())
 
 
 def vocabulary(lang: str) -> list[str]:
