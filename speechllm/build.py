@@ -69,6 +69,7 @@ def build_speech_llm(
 ) -> SpeechLlm:
     """The model of stage 5 from an encoder and an LLM."""
     adapt_llm(llm, config.lora, config.llm.finetune)
+    speech.spec_augment = SpecAugment(**dataclasses.asdict(config.spec_augment))
     return SpeechLlm(
         speech,
         build_adaptor(config, speech.output_dim, llm.dim),
@@ -100,14 +101,19 @@ def read_checkpoint_config(path: Path) -> dict:
     return yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
 
 
-def restore(model: torch.nn.Module, path: Path, expected_missing: str = "\0"):
-    """Fill a model from a checkpoint; only weights whose name starts with ``expected_missing`` may be absent.
+def restore(model: torch.nn.Module, path: Path):
+    """Fill a model from a checkpoint; only the base LLM's own weights, which it names, are not in it.
 
     Raises:
         UserError: the weights do not fit the model.
     """
     result = model.load_state_dict(load_file(path / "model.safetensors"), strict=False)
-    missing = [key for key in result.missing_keys if not key.startswith(expected_missing)]
+    own = (
+        model.checkpoint_state_dict()
+        if hasattr(model, "checkpoint_state_dict")
+        else model.state_dict()
+    )
+    missing = [key for key in result.missing_keys if key in own]
     if missing or result.unexpected_keys:
         first = (missing + result.unexpected_keys)[0]
         raise UserError(
@@ -184,5 +190,5 @@ def load_speech_llm(folder: str | Path) -> tuple[SpeechLlm, dict, Path]:
     model = build_speech_llm(
         config, speech, llm, ctc_head=torch.nn.Linear(speech.output_dim, saved["num_units"])
     )
-    restore(model, path, expected_missing="llm.")
+    restore(model, path)
     return model.eval(), saved, path

@@ -13,7 +13,7 @@
 #   --force true                run finished stages in this range again
 #   --ngpu N                    GPUs for training (0 in mini, 8 in paper)
 #   --nproc N                   training processes on the CPU where there is no GPU (1)
-#   --nj N                      parallel jobs for data, features and decoding (2)
+#   --nj N                      parallel jobs for features (2)
 #   --corpus_opts "..."         of the made-up corpus, e.g. "--train_hours 9"
 #   --mini_llm_opts "..."       overrides of conf/mini/llm.yaml, e.g. "--max_steps 2000"
 #   --ctc_opts "..."            overrides of train_ctc.yaml, e.g. "--optim.lr 1e-3"
@@ -68,7 +68,8 @@ if run_stage 2 "extract fbank" "${data}"/{train,dev,test}/{wav.scp,text} "conf/$
     finish_stage "${data}"/{train,dev,test}/manifest.arrow "${data}/train/cmvn.ark"
 fi
 
-base_llm=${llm:-${exp}/base_llm} # the mini preset makes its own
+base_llm=${llm:-${exp}/base_llm}
+own_llm=$([ -n "${llm}" ] || echo "${base_llm}") # made here, where none is named
 if run_stage 3 "train tokenizer" "${data}/train/text" "conf/${preset}"/{tokenizer.yaml,llm.yaml?} \
     -- "${llm}" "${langs}" "${mini_llm_opts}"; then
     python -m speechllm.bin.train_tokenizer --config "conf/${preset}/tokenizer.yaml" --text "${data}/train/text" --out "${exp}/units.model"
@@ -76,7 +77,7 @@ if run_stage 3 "train tokenizer" "${data}/train/text" "conf/${preset}"/{tokenize
         ${train_cmd} "${exp}/log/base_llm.log" python -m speechllm.bin.make_mini_llm --config "conf/${preset}/llm.yaml" \
             --langs "${langs}" --text "${data}/train/text" --out "${base_llm}" ${mini_llm_opts}
     fi
-    finish_stage "${exp}/units.model"
+    finish_stage "${exp}/units.model" ${own_llm:+"${own_llm}/config.json"}
 fi
 
 if run_stage 4 "pretrain the CTC encoder" "${data}"/{train,dev}/{text,feats.scp} "${exp}/units.model" \
@@ -99,13 +100,13 @@ fi
 
 if run_stage 6 "decode" "${exp}"/{ctc,llm}/best "conf/${preset}/decode.yaml" "${data}"/{dev,test}/text -- "${decode_opts}"; then
     for system in ctc llm; do
-        ${decode_cmd} "${exp}/log/decode_${system}.log" python -m speechllm.bin.decode --config "conf/${preset}/decode.yaml" \
+        ${decode_cmd} --gpu "$((ngpu > 0))" "${exp}/log/decode_${system}.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.decode --config "conf/${preset}/decode.yaml" \
             --model "${exp}/${system}" --out "${exp}/decode/${system}" ${decode_opts} "${data}/dev" "${data}/test"
     done
     finish_stage "${exp}"/decode/{ctc,llm}/{dev,test}/text
 fi
 
-if run_stage 7 "score" "${exp}"/decode/{ctc,llm}/{dev,test}/text; then
+if run_stage 7 "score" "${exp}"/decode/{ctc,llm}/{dev,test} "${data}"/{dev,test}/{text,utt2lang?,utt2spk} -- "${langs}"; then
     for set in dev test; do
         python -m speechllm.bin.score --ref "${data}/${set}" --hyp "ctc=${exp}/decode/ctc/${set}" "llm=${exp}/decode/llm/${set}" \
             --set "${set}" --out "${exp}" --langs "${langs}"
@@ -119,7 +120,8 @@ if run_stage 8 "analyse" "${exp}/llm/best" "${data}/test/text"; then
 fi
 
 if run_stage 9 "pack" "${exp}/llm/best" "${exp}/results.json"; then
-    python -m speechllm.bin.pack --model "${exp}/llm" --out "${exp}/pack.tar.gz" "${exp}/RESULTS.md" "${exp}/results.json"
+    python -m speechllm.bin.pack --model "${exp}/llm" --out "${exp}/pack.tar.gz" "${exp}/RESULTS.md" "${exp}/results.json" \
+        ${own_llm:+"${own_llm}"}
     finish_stage "${exp}/pack.tar.gz"
 fi
 [ ! -f "${exp}/RESULTS.md" ] || cat "${exp}/RESULTS.md"

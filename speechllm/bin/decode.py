@@ -20,10 +20,6 @@ def get_parser():
         required=True,
         help="OUT/<name of the data directory>/{text,utt2status} are written",
     )
-    parser.add_argument(
-        "--num_parts", type=int, default=1, help="share the work among so many jobs"
-    )
-    parser.add_argument("--part", type=int, default=1, help="this job, from 1; it writes text.PART")
     return parser
 
 
@@ -86,12 +82,10 @@ def load_recognizer(folder, config: DecodeConfig, device):
     return llm_recognizer(model.to(device), tokenizer, template, config, device)
 
 
-def decode(recognize, data_dir, out_dir, config: DecodeConfig, num_parts: int, part: int):
+def decode(recognize, data_dir, out_dir, config: DecodeConfig):
     """Run a recognizer over one data directory, longest utterances first, and write Kaldi text files."""
     import time
     from pathlib import Path
-
-    import numpy as np
 
     from speechllm.data.ark import read_ark
     from speechllm.data.manifest import Manifest
@@ -99,8 +93,7 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, num_parts: int, p
     from speechllm.data.tables import write_table
 
     manifest = Manifest.open(Path(data_dir) / "manifest.arrow")
-    chosen = np.arange(len(manifest))[part - 1 :: num_parts]
-    plan = batches_in_order(manifest.num_frames, config.batch_frames, chosen)
+    plan = batches_in_order(manifest.num_frames, config.batch_frames)
     texts, statuses, start = {}, {}, time.monotonic()
     for done, batch in enumerate(plan, start=1):
         rows = [manifest.row(i) for i in batch]
@@ -109,13 +102,12 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, num_parts: int, p
         ):
             texts[row.utt_id], statuses[row.utt_id] = " ".join(text.split()), status
         print(f"{data_dir}: batch {done}/{len(plan)}", flush=True)
-    took, audio = time.monotonic() - start, manifest.num_frames[chosen].sum() / 100
+    took, audio = time.monotonic() - start, manifest.num_frames.sum() / 100
     rtf = f"{audio:.0f} s of audio in {took:.1f} s, real-time factor {took / audio:.4f}"
     print(f"{data_dir}: {len(texts)} utterances, {rtf}")
-    suffix = f".{part}" if num_parts > 1 else ""
     Path(out_dir).mkdir(parents=True, exist_ok=True)
-    write_table(Path(out_dir) / f"utt2status{suffix}", statuses)
-    write_table(Path(out_dir) / f"text{suffix}", texts)
+    write_table(Path(out_dir) / "utt2status", statuses)
+    write_table(Path(out_dir) / "text", texts)
 
 
 def main(argv=None):
@@ -132,8 +124,6 @@ def main(argv=None):
             data_dir,
             Path(args.out) / Path(data_dir).name,
             config,
-            args.num_parts,
-            args.part,
         )
 
 

@@ -62,19 +62,15 @@ def main(argv=None):
         build.init_encoder(model.speech, args.init_encoder)
 
     manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow")
-    if unknown := find_unknown(manifest, tokenizer):
+    unknown = find_unknown(manifest, tokenizer)
+    if unknown and setup.is_main:
         first = next(iter(unknown))
         num_utts = f"{first!r} in {unknown[first]} utterances"
         print(
-            f"{args.units}: no unit for {len(unknown)} characters, first: {num_utts}; they are learnt as unknown"
+            f"{args.units}: no unit for {len(unknown)} characters, first: {num_utts}; learnt as unknown"
         )
-    everything = training.usable(manifest, config.data.max_frames, [], setup)
-    too_short = find_too_short(manifest, tokenizer, config.encoder.subsampling_factor, everything)
-    chosen = (
-        training.usable(manifest, config.data.max_frames, too_short, setup)
-        if too_short
-        else everything
-    )
+    too_short = find_too_short(manifest, tokenizer, config.encoder.subsampling_factor)
+    chosen = training.usable(manifest, config.data.max_frames, too_short, setup)
     load = partial(
         make_loader,
         CtcDataset(manifest, tokenizer),

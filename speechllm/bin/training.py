@@ -9,7 +9,7 @@ from speechllm.data.manifest import Manifest
 from speechllm.data.sampler import padding_share, plan_batches, share_of_rank
 from speechllm.errors import UserError
 from speechllm.train import optim
-from speechllm.train.distributed import Setup, wrap
+from speechllm.train.distributed import Setup, unwrap, wrap
 from speechllm.train.log import say
 from speechllm.train.loop import train
 from speechllm.train.muon import MuonAdamW
@@ -105,14 +105,17 @@ def run_training(
     """
     settings: OptimConfig = config.optim
     options: TrainConfig = config.train
-    matrices = hidden_matrices(model) if settings.optimizer == "muon" else []
     wrapped = wrap(model, setup, options.parallel, options.activation_checkpointing)
-    if matrices:
-        learning = [p for p in wrapped.parameters() if p.requires_grad]
+    if settings.optimizer == "muon":
+        matrices = hidden_matrices(unwrap(wrapped))
+        if not matrices or lr_scales:
+            raise UserError(
+                "optim.optimizer: muon is for an encoder that learns at the full rate; use adamw here"
+            )
         ids = {id(p) for p in matrices}
         optimizer = MuonAdamW(
             matrices,
-            [p for p in learning if id(p) not in ids],
+            [p for p in wrapped.parameters() if p.requires_grad and id(p) not in ids],
             settings.muon_lr,
             settings.lr,
             settings.weight_decay,

@@ -52,6 +52,12 @@ class CtcModel(nn.Module):
             "num_batches", torch.tensor(0)
         )  # of training, so that a resumed run goes on
 
+    def fsdp_layers(self) -> list[nn.Module]:
+        return list(self.speech.encoder.layers)
+
+    def enable_activation_checkpointing(self):
+        self.speech.encoder.activation_checkpointing = True
+
     def log_probs(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, T, F), (B,) to log-probabilities (B, T', V), (B,)."""
         encoder_out, lens = self.speech(feats, feat_lens)
@@ -80,9 +86,9 @@ class CtcModel(nn.Module):
             loss = share * loss + (1 - share) * uniform_alignment_loss(
                 log_probs, lens, units, unit_lens
             )
-        if self.training:
+        if self.training and self.flat_start:
             self.num_batches += 1
-        return loss, int(unit_lens.sum()), stats
+        return loss, unit_lens.sum(), stats
 
 
 def uniform_alignment_loss(

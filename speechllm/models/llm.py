@@ -68,11 +68,12 @@ class Llm(nn.Module):
         self.model = model.requires_grad_(False)
         self.config = model.config
         self.dim = model.get_input_embeddings().weight.shape[1]
-        self.finetuned = False
+        self.finetuned = self.checkpointing = False
 
     @property
     def takes_4d_mask(self) -> bool:
-        return self.config.model_type not in NO_4D_MASK
+        attention = getattr(self.config, "_attn_implementation", "eager")
+        return self.config.model_type not in NO_4D_MASK and attention in ("sdpa", "eager")
 
     def add_lora(self, rank: int, alpha: float, dropout: float, targets: tuple[str, ...] = ()):
         """Add low-rank adapters (arXiv:2106.09685); only they are trainable.
@@ -99,6 +100,11 @@ class Llm(nn.Module):
             r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets)
         )
         inject_adapter_in_model(settings, self.model)
+        for p in self.model.parameters():
+            if (
+                p.requires_grad
+            ):  # in bfloat16 most updates would be rounded away; peft casts in and out
+                p.data = p.data.float()
 
     def finetune_all(self):
         """Make every weight trainable."""
@@ -111,11 +117,18 @@ class Llm(nn.Module):
         for name, module in self.model.named_modules():
             if "lora_dropout" in name:
                 module.train(mode)
+        if self.checkpointing:
+            for (
+                layer
+            ) in self.decoder_layers():  # transformers recomputes only in layers that "train"
+                layer.training = mode
         self.training = mode
         return self
 
     def enable_activation_checkpointing(self):
-        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        """Recompute the layers' activations in the backward pass."""
+        self.model.activation_checkpointing_enable({"use_reentrant": False})
+        self.checkpointing = True
 
     def decoder_layers(self) -> list[nn.Module]:
         """The repeated blocks, for sharding one by one."""

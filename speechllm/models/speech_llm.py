@@ -37,7 +37,8 @@ class SpeechLlm(nn.Module):
         super().__init__()
         if attention == "prefix" and not llm.takes_4d_mask:
             raise UserError(
-                f"attention: prefix needs an LLM that takes a 4-D mask; a {llm.config.model_type} does not, use causal"
+                f"speech_attention: prefix needs an LLM and an attention that take a 4-D mask; a "
+                f"{llm.config.model_type} with this attention does not, use causal (or llm.attention sdpa)"
             )
         self.speech = speech.requires_grad_(train_encoder)
         self.adaptor, self.llm = adaptor, llm

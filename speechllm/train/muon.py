@@ -89,9 +89,13 @@ class MuonAdamW:
                 "optim.optimizer: muon needs whole matrices; with train.parallel fsdp use adamw"
             )
         fused = {p.device.type for p in others} <= {"cpu", "cuda"}
-        self.adamw = torch.optim.AdamW(
-            others, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused
-        )
+        decayed, plain = [p for p in others if p.ndim >= 2], [p for p in others if p.ndim < 2]
+        groups = [
+            {"params": members, "weight_decay": decay}
+            for members, decay in ((decayed, weight_decay), (plain, 0.0))
+            if members
+        ]
+        self.adamw = torch.optim.AdamW(groups, lr=lr, betas=betas, fused=fused)
         self.muon = Muon(matrices, matrix_lr, weight_decay)
         for optimizer, peak_lr in ((self.adamw, lr), (self.muon, matrix_lr)):
             for group in optimizer.param_groups:

@@ -44,7 +44,6 @@ def update(
         names = ["loss", "weight", "frames", "padded_frames", *stats]
         values = [losses[-1], weight, *count_frames(batch), *(v * weight for v in stats.values())]
         totals.append(torch.stack([_number(value, setup.device) for value in values]))
-    # The only wait for the device in a step: everything above is queued.
     sums = distributed.total(torch.stack(totals).sum(dim=0), setup).tolist()
     sums = dict(zip(names, sums, strict=True))
 
@@ -69,12 +68,8 @@ def update(
 
 
 def to_device(value, device: torch.device):
-    """Tensors in lists and tuples, however deep, on the device; everything else as it is."""
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, (list, tuple)):
-        return type(value)(to_device(item, device) for item in value)
-    return value
+    """A tensor on the device; lists, such as prompts and targets, stay on the CPU, where rows are joined."""
+    return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
 
 
 def count_frames(batch: dict) -> tuple[int, int]:

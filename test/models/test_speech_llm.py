@@ -159,3 +159,32 @@ def test_label_only_logits_have_the_loss_and_gradients_of_full_ones():
     assert count == 5
     torch.testing.assert_close(loss, full)
     torch.testing.assert_close(grad, full_grad)
+
+
+def test_adapters_of_a_half_precision_llm_are_float32():
+    llm = tiny_llama()
+    llm.model.to(torch.bfloat16)
+    llm.add_lora(4, 8.0, 0.0)
+    assert {p.dtype for p in llm.parameters() if p.requires_grad} == {torch.float32}
+    assert llm.hidden(torch.randn(1, 3, 32, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_activation_checkpointing_recomputes_the_layers_of_a_frozen_llm():
+    model = tiny_speech_llm()
+    model.llm.add_lora(4, 8.0, 0.0)
+    calls = []
+    layer = model.llm.decoder_layers()[0]
+    layer.mlp.register_forward_pre_hook(lambda *args: calls.append(1))
+    grads = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            model.enable_activation_checkpointing()
+        model.train()
+        torch.manual_seed(0)
+        model.zero_grad()
+        calls.clear()
+        model(**llm_batch())[0].backward()
+        assert len(calls) == 1 + checkpointing
+        grads.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b)
