@@ -34,7 +34,7 @@ setup(
         "torch>=2.6",
         "torchaudio>=2.6",  # forced alignment; transformers imports it where it is installed
         "tqdm>=4.66",
-        "transformers>=5.23",
+        "transformers>=5.0",
     ],
     extras_require={
         "espnet": ["espnet>=202511"],

@@ -24,7 +24,7 @@ import sys
 NEEDED = {  # distribution: (module, lowest version)
     "torch": ("torch", "2.6"),
     "torchaudio": ("torchaudio", "2.6"),
-    "transformers": ("transformers", "5.23"),
+    "transformers": ("transformers", "5.0"),
     "peft": ("peft", "0.19"),
     "numpy": ("numpy", "2.0"),
     "pyarrow": ("pyarrow", "18.0"),

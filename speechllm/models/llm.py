@@ -127,7 +127,7 @@ class Llm(nn.Module):
 
     def enable_activation_checkpointing(self):
         """Recompute the layers' activations in the backward pass."""
-        self.model.activation_checkpointing_enable({"use_reentrant": False})
+        self.model.gradient_checkpointing_enable({"use_reentrant": False})
         self.checkpointing = True
 
     def decoder_layers(self) -> list[nn.Module]:
