@@ -106,7 +106,7 @@ if run_stage 6 "decode" "${exp}"/{ctc,llm}/best "conf/${preset}/decode.yaml" "${
     finish_stage "${exp}"/decode/{ctc,llm}/{dev,test}/text
 fi
 
-if run_stage 7 "score" "${exp}"/decode/{ctc,llm}/{dev,test} "${data}"/{dev,test}/{text,utt2lang?,utt2spk} -- "${langs}"; then
+if run_stage 7 "score" "${exp}"/decode/{ctc,llm}/{dev,test}/{text,utt2status?} "${data}"/{dev,test}/{text,utt2lang?,utt2spk} -- "${langs}"; then
     for set in dev test; do
         python -m speechllm.bin.score --ref "${data}/${set}" --hyp "ctc=${exp}/decode/ctc/${set}" "llm=${exp}/decode/llm/${set}" \
             --set "${set}" --out "${exp}" --langs "${langs}"
