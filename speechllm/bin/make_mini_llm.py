@@ -24,6 +24,7 @@ def main(argv=None):
     from speechllm.data.tables import read_table
     from speechllm.mini.grammar import LANGS, sentences
     from speechllm.mini.llm import train_llm
+    from speechllm.train.muon import MuonAdamW
 
     pairs = []
     for lang in args.langs.split():
@@ -33,8 +34,13 @@ def main(argv=None):
     if args.text:
         pairs += [(text, "") for text in read_table(args.text).values()]
     settings = dataclasses.asdict(config)
-    settings.pop("num_sentences")
-    train_llm(args.out, pairs, **settings)
+    for name in ("num_sentences", "lr", "muon_lr"):
+        settings.pop(name)
+
+    def make_optimizer(matrices, others):
+        return MuonAdamW(matrices, others, config.muon_lr, config.lr)
+
+    train_llm(args.out, pairs, make_optimizer=make_optimizer, **settings)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import sentencepiece
@@ -71,9 +71,9 @@ def documents(
 ) -> Iterator[tuple[list[int], int]]:
     """Endless training documents, as ids and the position from which they are worth predicting.
 
-    Sentences as they are; repeated after themselves, in order and shuffled; repeated from a damaged copy;
-    translated where there is a translation. The layout of a repetition, ``sentence <s> sentence </s>``, is that of
-    recognition with the audio in place of the first sentence.
+    Half of them repeat a sentence, ``sentence <s> sentence </s>``, which is the layout of recognition with the
+    audio in place of the first sentence. The others are sentences as they are, repeated from a damaged copy,
+    repeated in a random order, and translated where there is a translation.
 
     Args:
         sentences: pairs of a text and its English translation ("" where there is none).
@@ -85,18 +85,18 @@ def documents(
         rng.shuffle(encoded)
         for ids, english in encoded:
             kind = rng.random()
-            if kind < 0.25:
-                yield [BOS_ID, *ids, EOS_ID], 0
-            elif kind < 0.60:
+            if kind < 0.50:
                 yield [*ids, BOS_ID, *ids, EOS_ID], 0
+            elif kind < 0.60:
+                yield [BOS_ID, *ids, EOS_ID], 0
             elif kind < 0.70:
                 shuffled = rng.sample(ids, len(ids))
                 yield [*shuffled, BOS_ID, *shuffled, EOS_ID], len(shuffled)
-            elif kind < 0.85 or english is None:
+            elif kind < 0.88 or english is None:
                 source = corrupt(ids, vocab_size, rng)
                 yield [*source, BOS_ID, *ids, EOS_ID], len(source)
             else:
-                yield [*instruction, *ids, BOS_ID, *english, EOS_ID], len(instruction)
+                yield [*instruction, *ids, BOS_ID, *english, EOS_ID], len(instruction) + len(ids)
 
 
 def batches(docs: Iterator[tuple[list[int], int]], batch_tokens: int, pool: int = 2048):
@@ -151,7 +151,7 @@ def new_model(
 
 
 def decoder_layers(model) -> torch.nn.ModuleList:
-    """The repeated blocks, whose matrices Muon trains."""
+    """The repeated blocks."""
     return next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList))
 
 
@@ -166,8 +166,7 @@ def train_llm(
     ffn_dim: int = 688,
     vocab_size: int = 2000,
     batch_tokens: int = 4000,
-    lr: float = 2e-3,
-    muon_lr: float = 2e-2,
+    make_optimizer: Callable,
     warmup_steps: int = 50,
     max_steps: int = 1000,
     seed: int = 1,
@@ -175,11 +174,10 @@ def train_llm(
 ):
     """Train tokenizer and model, and write them to ``out_dir`` in one move at the end.
 
-    Muon trains the matrices inside (in half the steps that AdamW needs), AdamW the rest.
-
     Args:
         sentences: texts with their English translation, "" where there is none.
-        lr, muon_lr: peak rates of AdamW and Muon.
+        make_optimizer: from the matrices inside the model and its other parameters; every group of the optimizer
+            has its ``peak_lr``.
 
     Raises:
         UserError: no sentences.
@@ -202,36 +200,25 @@ def train_llm(
     print(
         f"small LLM: {sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens"
     )
-    inner = {id(p) for layer in decoder_layers(model) for p in layer.parameters() if p.dim() == 2}
-    others = [p for p in model.parameters() if id(p) not in inner]
-    optimizers = [
-        torch.optim.Muon(
-            [p for p in model.parameters() if id(p) in inner],
-            lr=muon_lr,
-            weight_decay=0.01,
-            ns_steps=3,
-        ),
-        torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
-    ]
-    peaks = [muon_lr, lr]
+    inner = [p for layer in decoder_layers(model) for p in layer.parameters() if p.dim() == 2]
+    names = {id(p) for p in inner}
+    optimizer = make_optimizer(inner, [p for p in model.parameters() if id(p) not in names])
     stream = batches(
         documents(sentences, encode, len(tokenizer), random.Random(seed)), batch_tokens
     )
     start = time.monotonic()
     for step in range(1, max_steps + 1):
         decayed = 0.5 * (1 + math.cos(math.pi * step / max_steps))
-        for optimizer, peak in zip(optimizers, peaks, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = peak * min(step / warmup_steps, 0.02 + 0.98 * decayed)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * min(step / warmup_steps, 0.02 + 0.98 * decayed)
         ids, labels = next(stream)
         hidden = model.base_model(input_ids=ids[:, :-1]).last_hidden_state
         wanted = labels[:, 1:]
         loss = F.cross_entropy(model.lm_head(hidden[wanted >= 0]), wanted[wanted >= 0])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         if step % log_every == 0 or step == max_steps:
             left = (time.monotonic() - start) / step * (max_steps - step)
             print(f"step {step}/{max_steps} loss {loss.item():.3f} left {left:.0f} s", flush=True)

@@ -1,9 +1,12 @@
 """SpecAugment and dropout: what is hidden, and how much."""
 
+import math
+
 import torch
 
+from speechllm.data.fbank import Fbank
 from speechllm.models.dropout import Dropout
-from speechllm.models.spec_augment import SpecAugment
+from speechllm.models.spec_augment import SpecAugment, warp_frequencies
 
 
 def test_masks_stay_inside_their_limits():
@@ -23,6 +26,30 @@ def test_masks_stay_inside_their_limits():
     assert widths_freq == set(range(6))
     assert {n for b, n in widths_time if b == 0} == set(range(10))  # 9 frames at most
     assert {n for b, n in widths_time if b == 1} == set(range(7))  # 20 % of 30 frames
+
+
+def test_a_warped_tone_is_the_tone_of_the_warped_frequency():
+    extractor = Fbank(num_mel_bins=80)
+    seconds = torch.arange(16000) / 16000
+
+    def peak(feats):  # the loudest bin, in fractions of bins, of the middle of a tone
+        power = feats[40].exp()
+        return float((power * torch.arange(80)).sum() / power.sum())
+
+    for hz, factor in ((1000, 1.1), (2000, 0.9), (3000, 1.05)):
+        tone, other = (
+            extractor(torch.sin(2 * math.pi * f * seconds).numpy()) for f in (hz, hz / factor)
+        )
+        warped = warp_frequencies(torch.as_tensor(tone)[None], torch.tensor([factor]))[0]
+        assert abs(peak(warped) - peak(torch.as_tensor(other))) < 0.35
+        assert abs(peak(warped) - peak(torch.as_tensor(tone))) > 0.7
+
+
+def test_warp_of_one_changes_nothing_and_every_utterance_has_its_own():
+    feats = torch.randn(2, 30, 80)
+    assert torch.allclose(warp_frequencies(feats, torch.ones(2)), feats, atol=1e-3)
+    both = warp_frequencies(feats[:1].expand(2, -1, -1), torch.tensor([1.0, 1.1]))
+    assert torch.allclose(both[0], feats[0], atol=1e-3) and not torch.allclose(both[1], feats[0])
 
 
 def test_no_masks_when_evaluating():

@@ -1,0 +1,105 @@
+"""The small LLM: what it reads, and that it comes out as any other Hugging Face folder."""
+
+import random
+from itertools import islice
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from speechllm.errors import UserError
+from speechllm.mini.llm import BOS_ID, EOS_ID, batches, corrupt, documents, train_llm
+
+WORDS = {word: 10 + i for i, word in enumerate("translate to english: a b c d e f".split())}
+PAIRS = [("a b c", "d e"), ("b c d e", ""), ("c a", "f")]
+
+
+def encode(text):
+    return [WORDS[word] for word in text.split()]
+
+
+def make_optimizer(matrices, others):
+    return torch.optim.AdamW([{"params": [*matrices, *others], "peak_lr": 1e-2}], lr=1e-2)
+
+
+def kinds_of(docs):
+    """Documents by what they are, judged from their ids alone."""
+    texts, english = ({tuple(encode(p[i])) for p in PAIRS if p[i]} for i in (0, 1))
+    found = {"alone": 0, "copy": 0, "shuffled": 0, "repaired": 0, "translated": 0}
+    for ids, first in docs:
+        assert ids[-1] == EOS_ID and ids.count(BOS_ID) == 1
+        at = ids.index(BOS_ID)
+        source, target = tuple(ids[:at]), tuple(ids[at + 1 : -1])
+        assert first in (0, at)  # all of a text is to be learnt, or what follows its source
+        if source == target:
+            is_text = source in texts
+            found["copy" if is_text else "shuffled"] += 1
+            assert sorted(source) in [sorted(text) for text in texts]
+        elif not source:
+            found["alone"] += 1
+            assert target in texts
+        elif source[:3] == tuple(encode("translate to english:")):
+            found["translated"] += 1
+            assert (source[3:], target) in {
+                (tuple(encode(a)), tuple(encode(b))) for a, b in PAIRS if b
+            }
+        else:
+            found["repaired"] += 1
+            assert target in texts
+    return found
+
+
+def test_documents_repeat_repair_and_translate():
+    docs = list(islice(documents(PAIRS, encode, 30, random.Random(0)), 3000))
+    found = kinds_of(docs)
+    assert all(found.values()) and found["copy"] > 0.4 * len(docs)
+
+
+def test_a_damaged_copy_is_near_its_source():
+    rng = random.Random(0)
+    ids = list(range(3, 1003))
+    damaged = corrupt(ids, 2000, rng)
+    assert damaged != ids and abs(len(damaged) - 1000) < 50
+    assert len(set(damaged) & set(ids)) > 850
+
+
+def test_labels_are_the_ids_from_where_prediction_begins():
+    docs = [([5, 6, BOS_ID, 5, 6, EOS_ID], 2), ([BOS_ID, 7, EOS_ID], 0)]
+    ids, labels = next(batches(iter(docs * 1024), batch_tokens=10_000))
+    for row, label in zip(ids.tolist(), labels.tolist(), strict=True):
+        if row[0] == 5:
+            assert label == [-100, -100, BOS_ID, 5, 6, EOS_ID]
+        else:
+            assert label[:3] == row[:3] == [BOS_ID, 7, EOS_ID] and set(label[3:]) <= {-100}
+
+
+@pytest.mark.parametrize("architecture", ["llama", "bloom"])
+def test_it_is_an_ordinary_folder_that_has_learnt(tmp_path, architecture):
+    sentences = [
+        ("the dog sees the cat", "the dog sees the cat"),
+        ("ein hund schläft", "a dog sleeps"),
+    ]
+    sizes = {"dim": 32, "num_layers": 2, "num_heads": 2, "ffn_dim": 64, "vocab_size": 320}
+    torch.manual_seed(0)
+    train_llm(
+        tmp_path / "llm",
+        sentences,
+        architecture=architecture,
+        **sizes,
+        batch_tokens=400,
+        make_optimizer=make_optimizer,
+        warmup_steps=5,
+        max_steps=150,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "llm")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "llm").eval()
+    text = "ein hund schläft"
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
+    prompt = torch.cat([ids, torch.tensor([[BOS_ID]])], 1)
+    out = model.generate(prompt, max_new_tokens=20, do_sample=False)[0, prompt.size(1) :]
+    assert tokenizer.decode(out, skip_special_tokens=True).strip() == text
+
+
+def test_no_text_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="no text"):
+        train_llm(tmp_path / "llm", [], make_optimizer=make_optimizer)
