@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from speechllm.errors import UserError
 from speechllm.models.lengths import lens_to_mask
+from speechllm.models.masks import pad_tokens, span_mask
 
 # Attention matrices by their names in the families that have been tried; the first set found is used.
 ATTENTION_TARGETS = (
@@ -24,9 +26,9 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass
 class DecodeState:
-    """Keys and values of what a batch of rows has read so far; rows end at the same cache column.
+    """Keys and values of what a batch of rows has read so far.
 
-    mask (B, P): True where a cache column is real
+    mask (B, P): True where a cache column is real for the row
     positions (B,): position id of the next token
     """
 
@@ -35,25 +37,9 @@ class DecodeState:
     positions: Tensor
 
 
-def prefix_mask(lens: Tensor, speech: Tensor, left_padded: bool = False) -> Tensor:
-    """Causal attention, but every position of an audio part sees all of that part (arXiv:2307.03917).
-
-    Args:
-        lens: (B,) real positions.
-        speech: (B, L) number of the audio part at a position, 0 for text.
-
-    Returns:
-        (B, 1, L, L), True where row position i may attend to j; a padded position sees itself, so that no
-        softmax is empty.
-    """
-    L = speech.size(1)
-    real = lens_to_mask(lens, L)
-    if left_padded:
-        real = real.flip(1)
-    same_part = (speech[:, :, None] == speech[:, None, :]) & (speech[:, :, None] > 0)
-    causal = torch.ones(L, L, dtype=torch.bool, device=speech.device).tril()
-    allowed = (causal | same_part) & real[:, None, :]
-    return (allowed | torch.eye(L, dtype=torch.bool, device=speech.device))[:, None]
+def prefix_mask(lens: Tensor, speech: Tensor) -> Tensor:
+    """The ``span_mask`` of rows that are padded on the right: (B,), (B, L) to (B, 1, L, L)."""
+    return span_mask(lens_to_mask(lens, speech.size(1)), speech)
 
 
 class Llm(nn.Module):
@@ -193,41 +179,86 @@ class Llm(nn.Module):
         correct = (logits.detach().argmax(-1) == labels).sum()
         return F.cross_entropy(logits, labels, reduction="sum"), labelled.sum(), correct
 
-    def start(
-        self, rows: list[Tensor], speech: list[Tensor] | None = None
+    def read_prompts(
+        self,
+        rows: list[Tensor],
+        speech: list[Tensor] | None = None,
+        drafts: list[list[int]] | None = None,
     ) -> tuple[Tensor, DecodeState]:
-        """Read prompts before decoding, padded on the left so that all rows end together.
+        """Read prompts, and drafts of what may follow them, before decoding.
+
+        Prompts are padded on the left, so that all end at the same column, and drafts on the right.
 
         Args:
             rows: B embeddings (L_b, H).
             speech: for non-causal attention over audio parts, per row (L_b,) as in ``prefix_mask``.
+            drafts: per row token ids.
 
         Returns:
-            logits (B, V) for the first token, and the state that ``step`` continues.
+            hidden (B, 1 + D, H): after a prompt's last position, and after each of the longest draft's D tokens; and
+            the state that ``read_tokens`` continues.
         """
-        lens = torch.tensor([len(row) for row in rows], device=rows[0].device)
+        device = rows[0].device
+        lens = torch.tensor([len(row) for row in rows], device=device)
         L = int(lens.max())
         inputs = torch.stack([F.pad(row, (0, 0, L - len(row), 0)) for row in rows])
         mask = lens_to_mask(lens, L).flip(1)
+        D = 0
+        if drafts is not None and (D := max(map(len, drafts))):
+            token_ids, draft_lens = pad_tokens(drafts, device)
+            inputs = torch.cat([inputs, self.embed(token_ids)], 1)
+            mask = torch.cat([mask, lens_to_mask(draft_lens, D)], 1)
+            lens = lens + draft_lens
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         read_mask = mask
         if speech is not None:
-            padded = torch.stack([F.pad(span, (L - len(span), 0)) for span in speech]).to(
-                inputs.device
-            )
-            read_mask = prefix_mask(lens, padded, left_padded=True)
+            spans = [F.pad(span, (L - len(span), D)) for span in speech]
+            read_mask = span_mask(mask, torch.stack(spans).to(device))
         cache = DynamicCache(config=self.config)
         hidden = self.hidden(inputs, read_mask, positions, cache)
-        return self.logits(hidden[:, -1]), DecodeState(cache, mask, lens)
+        return hidden[:, L - 1 :], DecodeState(cache, mask, lens)
+
+    def read_tokens(self, state: DecodeState, token_ids: Tensor, lens: Tensor) -> Tensor:
+        """Read more tokens, (B, D) padded on the right and (B,), to hidden states (B, D, H)."""
+        D = token_ids.size(1)
+        at = torch.arange(D, device=token_ids.device)
+        state.mask = torch.cat([state.mask, lens_to_mask(lens, D)], 1)
+        hidden = self.hidden(
+            self.embed(token_ids), state.mask, state.positions[:, None] + at, state.cache
+        )
+        state.positions = state.positions + lens
+        return hidden
+
+    def forget(self, state: DecodeState, lens: Tensor, kept: Tensor):
+        """Take back what was read last, drafts or tokens (B,) many, but the first ``kept`` (B,) of them.
+
+        Columns that no row keeps leave the cache; in a row that keeps less than others they are masked.
+        """
+        read, most = int(lens.max()), int(kept.max())
+        if read > most:
+            state.cache.crop(most - read)
+            state.mask = state.mask[:, : most - read]
+        if most:
+            state.mask[:, -most:] &= lens_to_mask(kept, most)
+        state.positions = state.positions - (lens - kept)
+
+    @property
+    def can_forget(self) -> bool:
+        """Whether ``forget`` works: no layer of the cache may be one that drops what it has read."""
+        layers = DynamicCache(config=self.config).layers
+        return all(type(layer) is DynamicLayer for layer in layers)
+
+    def start(
+        self, rows: list[Tensor], speech: list[Tensor] | None = None
+    ) -> tuple[Tensor, DecodeState]:
+        """Read prompts as ``read_prompts`` does; logits (B, V) for the first token, and the state."""
+        hidden, state = self.read_prompts(rows, speech)
+        return self.logits(hidden[:, 0]), state
 
     def step(self, state: DecodeState, token_ids: Tensor) -> Tensor:
         """Read one more token per row, (B,) to logits (B, V); the state moves on."""
-        state.mask = F.pad(state.mask, (0, 1), value=True)
-        hidden = self.hidden(
-            self.embed(token_ids[:, None]), state.mask, state.positions[:, None], state.cache
-        )
-        state.positions = state.positions + 1
-        return self.logits(hidden[:, -1])
+        hidden = self.read_tokens(state, token_ids[:, None], torch.ones_like(token_ids))
+        return self.logits(hidden[:, 0])
 
     def select(self, state: DecodeState, rows: Tensor):
         """Keep, repeat or reorder the rows of a state by index (B',)."""

@@ -1,0 +1,29 @@
+"""Rows of different lengths as one tensor, and who may attend to whom in it."""
+
+import torch
+from torch import Tensor
+
+
+def span_mask(real: Tensor, speech: Tensor) -> Tensor:
+    """Causal attention, but every position of an audio part sees all of that part (arXiv:2307.03917).
+
+    Args:
+        real: (B, L), False where padded.
+        speech: (B, L) number of the audio part at a position, 0 for text.
+
+    Returns:
+        (B, 1, L, L), True where row position i may attend to j; a padded position sees itself, so that no
+        softmax is empty.
+    """
+    L = speech.size(1)
+    same_part = (speech[:, :, None] == speech[:, None, :]) & (speech[:, :, None] > 0)
+    causal = torch.ones(L, L, dtype=torch.bool, device=speech.device).tril()
+    allowed = (causal | same_part) & real[:, None, :]
+    return (allowed | torch.eye(L, dtype=torch.bool, device=speech.device))[:, None]
+
+
+def pad_tokens(rows: list[list[int]], device=None) -> tuple[Tensor, Tensor]:
+    """Pad B lists of token ids on the right, with 0, to (B, L), (B,)."""
+    lens = torch.tensor([len(row) for row in rows], device=device)
+    L = max(map(len, rows))
+    return torch.tensor([row + [0] * (L - len(row)) for row in rows], device=device), lens
