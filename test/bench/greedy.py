@@ -1,0 +1,93 @@
+"""Greedy decoding against ``generate`` of transformers on the same embeddings, token by token."""
+
+from functools import partial
+from pathlib import Path
+
+import common
+import llama
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import StoppingCriteria, StoppingCriteriaList
+
+from speechllm.decode.llm import greedy
+
+BATCH_SIZES = (1, 16)
+VOCAB_SIZE = 2000  # of the mini preset
+
+
+class RowLimits(StoppingCriteria):
+    """Every row ends after a number of tokens of its own."""
+
+    def __init__(self, limits: list[int]):
+        self.limits = torch.tensor(limits)
+
+    def __call__(self, input_ids, scores, **kwargs):
+        return input_ids.size(1) >= self.limits
+
+
+def generate(model, rows: list[torch.Tensor], limits: list[int]) -> list[list[int]]:
+    """Token ids by transformers, padded on the left as its documentation says."""
+    inputs = pad_sequence(rows, batch_first=True, padding_side="left")
+    lens = torch.tensor([len(row) for row in rows])
+    mask = torch.arange(inputs.size(1)) >= inputs.size(1) - lens[:, None]
+    with torch.inference_mode():
+        ids = model.generate(
+            inputs_embeds=inputs,
+            attention_mask=mask.long(),
+            do_sample=False,
+            max_new_tokens=max(limits),
+            stopping_criteria=StoppingCriteriaList([RowLimits(limits)]),
+            pad_token_id=llama.EOS_ID,
+        )
+    return [row[:limit].tolist() for row, limit in zip(ids, limits, strict=True)]
+
+
+def bench(corpus: Path, small: bool) -> list[common.Row]:
+    vocab_size, num_utts = (60, 3) if small else (VOCAB_SIZE, 16)
+    llm = llama.make_llm(vocab_size, small)
+    batch = llama.make_batch(llm.dim, vocab_size, num_utts, 2.0 if small else 10.0)
+    with torch.no_grad():
+        rows = llama.prompt_rows(llm.embed, batch["feats"], batch["feat_lens"], batch["prompts"])
+    limits = [len(target) for target in batch["targets"]]
+    seconds = float(batch["feat_lens"].sum()) / llama.POSITIONS_PER_SECOND
+
+    def ours(size: int) -> list[list[int]]:
+        hyps = []
+        for at in range(0, len(rows), size):
+            hyps += greedy(llm, rows[at : at + size], limits[at : at + size], llama.EOS_ID)
+        return [hyp.token_ids for hyp in hyps]
+
+    def theirs(size: int) -> list[list[int]]:
+        ids = []
+        for at in range(0, len(rows), size):
+            ids += generate(llm.model, rows[at : at + size], limits[at : at + size])
+        return ids
+
+    found = []
+    for size in (1, num_utts) if small else BATCH_SIZES:
+        expected = theirs(size)
+        equal = ours(size) == expected
+        sides = {common.OURS: partial(ours, size), "peer": partial(theirs, size)}
+        took = common.in_turns(sides, 1 if small else 7)
+        speed = {name: seconds / np.median(values) for name, values in took.items()}
+        distinct = len({token for row in expected for token in row})
+        found.append(
+            common.make_row(
+                f"greedy_b{size}",
+                "transformers generate",
+                took[common.OURS],
+                took["peer"],
+                equal,
+                ("transformers", "peft", "torch"),
+                f"{num_utts} utterances of {seconds:.0f} s, {sum(limits)} tokens ({distinct} "
+                f"different), the same for both; the mini preset's LLM with random weights and "
+                f"LoRA, every row with its own length; ours {speed[common.OURS]:.0f} times real "
+                f"time, theirs {speed['peer']:.0f}",
+            )
+        )
+    return found
+
+
+if __name__ == "__main__":
+    common.main(bench, {f"greedy_b{size}" for size in BATCH_SIZES})

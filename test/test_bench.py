@@ -1,0 +1,72 @@
+"""Every benchmark of test/bench finds both sides equal, at a tiny size; how fast they are is not tested."""
+
+import importlib
+import math
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from audio_files import make_data_dir
+
+from speechllm.bin import compute_cmvn
+from speechllm.data.compile import compile_manifest
+from speechllm.data.extract import Extractor, extract_part
+from speechllm.data.shards import merge_shards
+from speechllm.data.tables import read_table
+from speechllm.data.tokenizer import train
+
+BENCH = Path(__file__).resolve().parent / "bench"
+ROWS = {  # benchmark: distributions that it compares with, and rows where all of them are there
+    "startup": ([], 1),
+    "fbank": (["kaldi-native-fbank", "lhotse"], 3),
+    "stage2": ([], 3),
+    "manifest": (["espnet"], 6),
+    "encoder": (["espnet"], 3),
+    "stage4": ([], 1),
+    "llm_step": ([], 2),
+    "llm_memory": ([], 1),
+    "stage5": ([], 2),
+    "greedy": ([], 2),
+}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """What run.sh makes of the mini corpus, in noise."""
+    folder = tmp_path_factory.mktemp("bench")
+    data_dir = make_data_dir(folder / "train")
+    extract_part(data_dir, data_dir / "fbank", Extractor(), 1, 1, lambda *_: None)
+    merge_shards(data_dir, data_dir / "fbank", 1, training=True)
+    compile_manifest(data_dir, data_dir / "manifest.arrow")
+    compute_cmvn.main([str(data_dir)])
+    train(read_table(data_dir / "text").values(), folder / "units.model", 40)
+    return folder
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """A function that imports a file of test/bench, whose names stay there."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    before = set(sys.modules)
+    yield lambda name: importlib.import_module(name).bench
+    for name in set(sys.modules) - before:
+        if str(BENCH) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_both_sides_of_a_benchmark_are_equal(name, bench, corpus):
+    missing = 0
+    for package in ROWS[name][0]:
+        try:
+            metadata.version(package)
+        except metadata.PackageNotFoundError:
+            missing += 1
+    rows = bench(name)(corpus, True)
+    if missing == 0:
+        assert len(rows) == ROWS[name][1]
+    assert [row.note for row in rows if not row.equal] == []
+    assert all(row.bench.startswith(name) and math.isfinite(row.ratio) for row in rows)
+    if missing:
+        pytest.skip(f"{missing} of the peers not installed; tools/install.sh --bench does it")
