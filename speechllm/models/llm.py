@@ -218,8 +218,11 @@ class Llm(nn.Module):
         hidden = self.hidden(inputs, read_mask, positions, cache)
         return hidden[:, L - 1 :], DecodeState(cache, mask, lens)
 
-    def read_tokens(self, state: DecodeState, token_ids: Tensor, lens: Tensor) -> Tensor:
-        """Read more tokens, (B, D) padded on the right and (B,), to hidden states (B, D, H)."""
+    def read_tokens(self, state: DecodeState, tokens: list[list[int]]) -> Tensor:
+        """Read more tokens, of different number per row; hidden states (B, D, H), padded on the right."""
+        return self._read(state, *pad_tokens(tokens, state.positions.device))
+
+    def _read(self, state: DecodeState, token_ids: Tensor, lens: Tensor) -> Tensor:
         D = token_ids.size(1)
         at = torch.arange(D, device=token_ids.device)
         state.mask = torch.cat([state.mask, lens_to_mask(lens, D)], 1)
@@ -229,18 +232,20 @@ class Llm(nn.Module):
         state.positions = state.positions + lens
         return hidden
 
-    def forget(self, state: DecodeState, lens: Tensor, kept: Tensor):
-        """Take back what was read last, drafts or tokens (B,) many, but the first ``kept`` (B,) of them.
+    def forget(self, state: DecodeState, num_read: list[int], num_kept: list[int]):
+        """Take back what each row read last, drafts or tokens, but the first ``num_kept`` of them.
 
         Columns that no row keeps leave the cache; in a row that keeps less than others they are masked.
         """
-        read, most = int(lens.max()), int(kept.max())
-        if read > most:
-            state.cache.crop(most - read)
-            state.mask = state.mask[:, : most - read]
+        read, kept = (torch.tensor(n, device=state.positions.device) for n in (num_read, num_kept))
+        longest, most = max(num_read), max(num_kept)
+        if longest > most:
+            state.cache.crop(most - longest)
+            state.mask = state.mask[:, : most - longest]
         if most:
-            state.mask[:, -most:] &= lens_to_mask(kept, most)
-        state.positions = state.positions - (lens - kept)
+            end = state.mask[:, -most:] & lens_to_mask(kept, most)
+            state.mask = torch.cat([state.mask[:, :-most], end], 1)
+        state.positions = state.positions - (read - kept)
 
     @property
     def can_forget(self) -> bool:
@@ -257,7 +262,7 @@ class Llm(nn.Module):
 
     def step(self, state: DecodeState, token_ids: Tensor) -> Tensor:
         """Read one more token per row, (B,) to logits (B, V); the state moves on."""
-        hidden = self.read_tokens(state, token_ids[:, None], torch.ones_like(token_ids))
+        hidden = self._read(state, token_ids[:, None], torch.ones_like(token_ids))
         return self.logits(hidden[:, 0])
 
     def select(self, state: DecodeState, rows: Tensor):
