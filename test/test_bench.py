@@ -35,7 +35,7 @@ ROWS = {  # benchmark: distributions that it compares with, and rows where all o
 def corpus(tmp_path_factory):
     """What run.sh makes of the mini corpus, in noise."""
     folder = tmp_path_factory.mktemp("bench")
-    data_dir = make_data_dir(folder / "train")
+    data_dir = make_data_dir(folder / "train", seconds=2.0)
     extract_part(data_dir, data_dir / "fbank", Extractor(), 1, 1, lambda *_: None)
     merge_shards(data_dir, data_dir / "fbank", 1, training=True)
     compile_manifest(data_dir, data_dir / "manifest.arrow")

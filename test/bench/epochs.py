@@ -80,7 +80,7 @@ def totals(model, loader) -> list[torch.Tensor]:
 
 def difference(a: list[torch.Tensor], b: list[torch.Tensor]) -> float:
     """Greatest difference of two lists, relative to the greatest loss and the greatest gradient."""
-    assert len(a) == len(b) > 1
+    assert len(a) == len(b) > 1 and a[0] > 0  # otherwise this would prove nothing
     largest = max(float(x.abs().max()) for x in a[1:])
     gradients = max(largest_difference(x, y) for x, y in zip(a[1:], b[1:], strict=True))
     return max(float((a[0] - b[0]).abs() / a[0].abs()), gradients / largest)
