@@ -41,10 +41,13 @@ def main(argv=None):
         archive.add(checkpoint_path(args.model), arcname="model")
         for name in args.files:
             archive.add(name, arcname=Path(name).name)
-    digest = hashlib.sha256(building.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with open(building, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     os.replace(building, out)
-    Path(f"{out}.sha256").write_text(f"{digest}  {out.name}\n", encoding="ascii")
-    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, sha256 {digest}")
+    Path(f"{out}.sha256").write_text(f"{digest.hexdigest()}  {out.name}\n", encoding="ascii")
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, sha256 {digest.hexdigest()}")
 
 
 if __name__ == "__main__":

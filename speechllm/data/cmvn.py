@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from speechllm.data.ark import read_matrix
 from speechllm.data.tables import atomic_write
 from speechllm.errors import UserError
 
@@ -13,28 +14,40 @@ HEADER = struct.Struct("<5sbibi")  # kind, then rows and columns, each after its
 MIN_VARIANCE = 1e-8  # of a mel bin that never changes
 
 
-def accumulate(matrices: Iterable[np.ndarray]) -> np.ndarray:
-    """Sums, sums of squares and the count over all frames of matrices (T, F): (2, F + 1) float64.
+def add_up(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """The sum of statistics matrices (2, F + 1).
 
     Raises:
         UserError: no matrices, or with different numbers of bins.
     """
-    stats = None
-    for feats in matrices:
-        if stats is None:
-            stats = np.zeros((2, feats.shape[1] + 1))
-        if feats.shape[1] != stats.shape[1] - 1:
+    total = None
+    for stats in parts:
+        total = np.zeros_like(stats) if total is None else total
+        if stats.shape != total.shape:
             raise UserError(
-                f"some features have {stats.shape[1] - 1} bins and some {feats.shape[1]}; "
+                f"some features have {total.shape[1] - 1} bins and some {stats.shape[1] - 1}; "
                 "extract all with one config"
             )
-        feats = feats.astype(np.float64)
-        stats[0, :-1] += feats.sum(axis=0)
-        stats[1, :-1] += np.square(feats).sum(axis=0)
-        stats[0, -1] += len(feats)
-    if stats is None:
+        total += stats
+    if total is None:
         raise UserError("no features to compute mean and variance of; run extract_fbank first")
-    return stats
+    return total
+
+
+def accumulate(matrices: Iterable[np.ndarray]) -> np.ndarray:
+    """Sums, sums of squares and the count over all frames of matrices (T, F): (2, F + 1) float64; see ``add_up``."""
+
+    def stats_of(feats: np.ndarray) -> np.ndarray:
+        feats = feats.astype(np.float64)
+        sums = np.append(feats.sum(axis=0), len(feats))
+        return np.stack([sums, np.append(np.square(feats).sum(axis=0), 0.0)])
+
+    return add_up(map(stats_of, matrices))
+
+
+def accumulate_files(positions: Iterable[tuple[str, int]]) -> np.ndarray:
+    """``accumulate`` over matrices in ark files, each a path and an offset."""
+    return accumulate(read_matrix(path, offset) for path, offset in positions)
 
 
 def save_cmvn(path: str | Path, stats: np.ndarray):

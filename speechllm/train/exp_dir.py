@@ -157,6 +157,8 @@ def flatten(values, prefix: str = "") -> dict:
 def first_difference(old_text: str, new_text: str, may_change: Collection[str] = ()) -> str | None:
     """The first key whose value differs between two YAML texts, with both values.
 
+    Keys in the section ``config`` are named as on the command line, without it.
+
     >>> first_difference("optim: {lr: 1e-4, accum: 1}", "optim: {lr: 5e-5, accum: 1}")
     'optim.lr 1e-4, now 5e-5'
     """
@@ -165,7 +167,8 @@ def first_difference(old_text: str, new_text: str, may_change: Collection[str] =
         if any(f"{key}.".startswith(f"{free}.") for free in may_change):
             continue
         if old.get(key) != new.get(key) or (key in old) != (key in new):
-            return f"{key} {_shown(old, key)}, now {_shown(new, key)}"
+            name = key.removeprefix("config.")
+            return f"{name} {_shown(old, key)}, now {_shown(new, key)}"
     return None
 
 

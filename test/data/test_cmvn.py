@@ -34,6 +34,17 @@ def test_a_spread_subset_is_read_on_request(tmp_path, capsys):
     assert f"over {frames[0] + frames[3]} frames" in capsys.readouterr().out
 
 
+def test_processes_do_not_change_the_result(tmp_path, monkeypatch):
+    make_data_dir(tmp_path / "train")
+    extract_fbank.main(["--data_dir", str(tmp_path / "train")])
+    monkeypatch.setattr(compute_cmvn, "PART_UTTS", 2)
+    found = []
+    for nj in ("1", "3"):
+        compute_cmvn.main([str(tmp_path / "train"), "--nj", nj])
+        found.append((tmp_path / "train" / "cmvn.ark").read_bytes())
+    assert found[0] == found[1]
+
+
 def test_large_means_do_not_swallow_the_variance(tmp_path):
     rng = np.random.default_rng(0)
     chunks = [(1000 + 0.01 * rng.standard_normal((5000, 3))).astype(np.float32) for _ in range(4)]

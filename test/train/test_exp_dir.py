@@ -19,6 +19,7 @@ from speechllm.train.exp_dir import ExpDir, first_difference
         ("a: [1, 2]", "a: [1, 3]", "a [1, 2], now [1, 3]"),
         ("a: '1'", "a: 1", "a '1', now 1"),
         ("n: 1\nm: 2", "n: 3\nm: 4", "n 1, now 3"),
+        ("config: {optim: {lr: 1}}", "config: {optim: {lr: 2}}", "optim.lr 1, now 2"),
     ],
 )
 def test_first_difference(old, new, difference):
