@@ -2,30 +2,46 @@
 
 import dataclasses
 from pathlib import Path
+from typing import get_type_hints
 
 import torch
 import yaml
 from safetensors.torch import load_file
 
 from speechllm.config import (
-    EncoderConfig,
+    ConformerConfig,
+    EspnetEncoderConfig,
     LoraConfig,
     SpecAugmentConfig,
     TrainCtcConfig,
     TrainLlmConfig,
+    kinds_of,
 )
 from speechllm.errors import UserError
+from speechllm.models.adaptors.conv import ConvAdaptor
+from speechllm.models.adaptors.qformer import QformerAdaptor
 from speechllm.models.adaptors.stack import StackAdaptor
 from speechllm.models.cmvn import GlobalCmvn
 from speechllm.models.conformer import ConformerEncoder
 from speechllm.models.ctc import CtcModel, SpeechEncoder
+from speechllm.models.espnet_encoder import EspnetEncoder, read_espnet_weights
 from speechllm.models.llm import Llm, load_llm
 from speechllm.models.spec_augment import SpecAugment
 from speechllm.models.speech_llm import SpeechLlm
 
+# What the value of ``type`` in a config stands for; the section's other keys are the arguments of the class.
+ENCODERS = {"conformer": ConformerEncoder, "espnet": EspnetEncoder}
+ADAPTORS = {"stack": StackAdaptor, "conv": ConvAdaptor, "qformer": QformerAdaptor}
+
+
+def build_kind(classes: dict[str, type], section, *args) -> torch.nn.Module:
+    """The module that a config section with a ``type`` describes; ``args`` go before its settings."""
+    settings = dataclasses.asdict(section)
+    return classes[settings.pop("type")](*args, **settings)
+
 
 def build_speech_encoder(
-    encoder: EncoderConfig,
+    encoder: ConformerConfig | EspnetEncoderConfig,
     spec_augment: SpecAugmentConfig,
     num_mel_bins: int,
     cmvn: tuple | None = None,
@@ -34,7 +50,7 @@ def build_speech_encoder(
     mean, istd = cmvn or (torch.zeros(num_mel_bins), torch.ones(num_mel_bins))
     return SpeechEncoder(
         GlobalCmvn(torch.as_tensor(mean), torch.as_tensor(istd)),
-        ConformerEncoder(num_mel_bins, **dataclasses.asdict(encoder)),
+        build_kind(ENCODERS, encoder, num_mel_bins),
         SpecAugment(**dataclasses.asdict(spec_augment)),
     )
 
@@ -47,13 +63,17 @@ def build_ctc_model(
     return CtcModel(speech, num_units, config.flat_start)
 
 
-def build_adaptor(config: TrainLlmConfig, encoder_dim: int, llm_dim: int):
-    adaptors = {"stack": lambda: StackAdaptor(encoder_dim, llm_dim, config.adaptor.stack_factor)}
-    return adaptors[config.adaptor.type]()
-
-
 def adapt_llm(llm: Llm, lora: LoraConfig, finetune: bool):
-    """Make trainable what the config asks for: nothing, low-rank adapters, or everything."""
+    """Make trainable what the config asks for: nothing, low-rank adapters, or everything.
+
+    Raises:
+        UserError: it asks for both.
+    """
+    if finetune and lora.rank > 0:
+        raise UserError(
+            f"llm.finetune: true trains all weights, but lora.rank is {lora.rank}; set lora.rank: 0, "
+            "or llm.finetune: false to train the adapters alone"
+        )
     if finetune:
         llm.finetune_all()
     elif lora.rank > 0:
@@ -72,7 +92,7 @@ def build_speech_llm(
     speech.spec_augment = SpecAugment(**dataclasses.asdict(config.spec_augment))
     return SpeechLlm(
         speech,
-        build_adaptor(config, speech.output_dim, llm.dim),
+        build_kind(ADAPTORS, config.adaptor, speech.output_dim, llm.dim),
         llm,
         train_encoder=config.train_encoder,
         target_masking=config.target_masking,
@@ -122,19 +142,25 @@ def restore(model: torch.nn.Module, path: Path):
 
 
 def nested(config_class, values: dict):
-    """A frozen dataclass from nested dictionaries, as saved in a checkpoint."""
-    kwargs = {}
+    """A frozen dataclass from nested dictionaries, as saved in a checkpoint; unknown keys are passed over.
+
+    Raises:
+        UserError: a kind of encoder or adaptor that does not exist.
+    """
+    kinds, types, kwargs = kinds_of(config_class), get_type_hints(config_class), {}
     for field in dataclasses.fields(config_class):
-        if field.name in values:
-            default = (
-                field.default_factory()
-                if field.default_factory is not dataclasses.MISSING
-                else field.default
-            )
-            value = values[field.name]
-            kwargs[field.name] = (
-                nested(type(default), value) if dataclasses.is_dataclass(default) else value
-            )
+        if field.name not in values:
+            continue
+        value, section = values[field.name], types[field.name]
+        if field.name in kinds:
+            classes = kinds[field.name]
+            name = value.get("type", next(iter(classes)))
+            if name not in classes:
+                raise UserError(
+                    f"the checkpoint has {field.name}.type {name!r}; this version knows {', '.join(classes)}"
+                )
+            section = classes[name]
+        kwargs[field.name] = nested(section, value) if dataclasses.is_dataclass(section) else value
     return config_class(**kwargs)
 
 
@@ -151,42 +177,78 @@ def load_ctc_model(folder: str | Path) -> tuple[CtcModel, Path]:
     return model.eval(), path
 
 
-def init_encoder(speech: SpeechEncoder, folder: str | Path):
+def init_encoder(speech: SpeechEncoder, source: str | Path):
     """Start an encoder from that of another run; normalisation and CTC head stay the corpus's own.
+
+    Args:
+        source: an experiment folder, or a model file of ESPnet.
 
     Raises:
         UserError: the other encoder has other sizes.
     """
-    path = checkpoint_path(folder)
-    prefix = "speech.encoder."
-    weights = {
-        k.removeprefix(prefix): v
-        for k, v in load_file(path / "model.safetensors").items()
-        if k.startswith(prefix)
-    }
+    if Path(source).is_file():
+        weights = read_espnet_weights(source)
+    else:
+        prefix = "speech.encoder."
+        weights = {
+            k.removeprefix(prefix): v
+            for k, v in load_file(checkpoint_path(source) / "model.safetensors").items()
+            if k.startswith(prefix)
+        }
     own = speech.encoder.state_dict()
-    for name in own.keys() | weights.keys():
+    for name in sorted(own.keys() | weights.keys()):
         if name not in own or name not in weights or own[name].shape != weights[name].shape:
             sizes = " and ".join(
                 str(tuple(w[name].shape)) if name in w else "none" for w in (weights, own)
             )
             raise UserError(
-                f"{folder}: its encoder has other sizes than this config's ({name}: {sizes}); use its encoder config"
+                f"{source}: its encoder has other sizes than this config's ({name}: {sizes}); use its encoder config"
             )
     speech.encoder.load_state_dict(weights)
 
 
-def load_speech_llm(folder: str | Path) -> tuple[SpeechLlm, dict, Path]:
-    """The speech LLM of an experiment folder, in eval mode; its checkpoint's config; the checkpoint's path."""
+def llm_source(name: str) -> str:
+    """How a checkpoint names its LLM: a folder by its absolute path, anything else as it is."""
+    return str(Path(name).resolve()) if Path(name).is_dir() else name
+
+
+def find_llm(name: str, path: Path) -> str:
+    """The LLM that a checkpoint names: where it was, or beside the checkpoint if both were moved or packed.
+
+    Args:
+        name: a folder, or a Hugging Face name, which has one slash at most.
+        path: the checkpoint.
+
+    Raises:
+        UserError: the folder is in neither place.
+    """
+    if Path(name).is_dir():
+        return name
+    beside = [folder / Path(name).name for folder in path.resolve().parents[:2]]
+    for folder in beside:
+        if (folder / "config.json").is_file():
+            return str(folder)
+    if Path(name).is_absolute() or name.count("/") > 1:
+        raise UserError(
+            f"{path}: its LLM is neither in {name} nor in {beside[0]}; say where it is with --llm"
+        )
+    return name
+
+
+def load_speech_llm(folder: str | Path, llm_name: str = "") -> tuple[SpeechLlm, dict, Path]:
+    """The speech LLM of an experiment folder, in eval mode; its checkpoint's config; the checkpoint's path.
+
+    Args:
+        llm_name: the base LLM, if it is not where the checkpoint says.
+    """
     path = checkpoint_path(folder)
     saved = read_checkpoint_config(path)
     if saved["model"] != "speech_llm":
         raise UserError(f"{folder}: holds a {saved['model']} model, not a speech LLM")
     config = nested(TrainLlmConfig, saved["config"])
-    speech = build_speech_encoder(
-        nested(EncoderConfig, saved["encoder"]), config.spec_augment, saved["num_mel_bins"]
-    )
-    llm = load_llm(saved["llm"], config.llm.dtype, config.llm.attention)
+    encoder = nested(TrainCtcConfig, {"encoder": saved["encoder"]}).encoder
+    speech = build_speech_encoder(encoder, config.spec_augment, saved["num_mel_bins"])
+    llm = load_llm(llm_name or find_llm(saved["llm"], path), config.llm.dtype, config.llm.attention)
     model = build_speech_llm(
         config, speech, llm, ctc_head=torch.nn.Linear(speech.output_dim, saved["num_units"])
     )

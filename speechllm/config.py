@@ -1,7 +1,21 @@
-"""Every dataclass that a YAML file or the command line can fill: numbers and choices, no paths."""
+"""Every dataclass that a YAML file or the command line can fill: numbers and choices, no paths.
 
-from dataclasses import dataclass, field
-from typing import Literal
+A part of a model that there are several kinds of has one dataclass per kind, joined by ``|``; the value of ``type``
+says which one is meant, and without it the first is.
+"""
+
+from dataclasses import dataclass, field, is_dataclass
+from typing import Literal, get_args, get_type_hints
+
+
+def kinds_of(config_class) -> dict[str, dict[str, type]]:
+    """The sections of a dataclass that have kinds: ``{"adaptor": {"stack": StackAdaptorConfig, ...}}``."""
+    found = {}
+    for name, hint in get_type_hints(config_class).items():
+        classes = [c for c in get_args(hint) if is_dataclass(c)]
+        if classes:
+            found[name] = {c.type: c for c in classes}
+    return found
 
 
 @dataclass(frozen=True)
@@ -26,7 +40,8 @@ class TokenizerConfig:
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class ConformerConfig:
+    type: Literal["conformer"] = "conformer"
     dim: int = 512
     num_layers: int = 18
     num_heads: int = 8
@@ -41,12 +56,22 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True)
+class EspnetEncoderConfig:
+    type: Literal["espnet"] = "espnet"
+    name: str = "e_branchformer"  # or conformer, branchformer, transformer, ...
+    options: dict[str, bool | int | float | str | list | None] = field(
+        default_factory=dict
+    )  # of ESPnet's class: output_size, num_blocks, ...
+
+
+@dataclass(frozen=True)
 class SpecAugmentConfig:
     num_freq_masks: int = 2
     max_freq_width: int = 27  # mel bins
     num_time_masks: int = 2
     max_time_width: int = 100  # frames of 10 ms
     max_time_share: float = 0.1  # of the utterance, per mask
+    max_warp: float = 0.0  # VTLP: frequencies change by up to this share, e.g. 0.1
 
 
 @dataclass(frozen=True)
@@ -87,7 +112,9 @@ class TrainConfig:
     keep_best: int = 5  # checkpoints that are kept and averaged
     log_every: int = 100  # steps
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the GPU has it
-    parallel: Literal["auto", "ddp", "fsdp"] = "auto"  # auto: ddp
+    parallel: Literal["auto", "ddp", "fsdp"] = (
+        "auto"  # auto: fsdp where a copy would take over 60 % of a GPU
+    )
     activation_checkpointing: bool = False
 
 
@@ -95,7 +122,7 @@ class TrainConfig:
 class TrainCtcConfig:
     """conf/*/train_ctc.yaml"""
 
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    encoder: ConformerConfig | EspnetEncoderConfig = field(default_factory=ConformerConfig)
     spec_augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -104,21 +131,41 @@ class TrainCtcConfig:
 
 
 @dataclass(frozen=True)
-class AdaptorConfig:
+class StackAdaptorConfig:
     type: Literal["stack"] = "stack"
     stack_factor: int = 1  # encoder frames per LLM position: 1, 3, 6, 12 = 80, 240, 480, 960 ms
+
+
+@dataclass(frozen=True)
+class ConvAdaptorConfig:
+    type: Literal["conv"] = "conv"
+    stride: int = 2  # encoder frames per LLM position
+    kernel: int = 3  # encoder frames that a position is made of
+    dim: int = 512
+
+
+@dataclass(frozen=True)
+class QformerAdaptorConfig:
+    type: Literal["qformer"] = "qformer"
+    window: int = 4  # encoder frames that are summed up together
+    num_queries: int = 1  # LLM positions per window
+    num_layers: int = 2
+    num_heads: int = 8
+    dim: int = 512
+    ffn_dim: int = 2048
+    dropout: float = 0.1
 
 
 @dataclass(frozen=True)
 class LlmConfig:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-    finetune: bool = False  # train all weights of the LLM
+    finetune: bool = False  # train all weights of the LLM; LoRA must then be off
 
 
 @dataclass(frozen=True)
 class LoraConfig:
-    rank: int = 8  # 0: the LLM stays as it is
+    rank: int = 8  # 0: no LoRA, the LLM stays as it is
     alpha: float = 16.0
     dropout: float = 0.0
     targets: list[str] = field(default_factory=list)  # empty: the matrices of self-attention
@@ -128,10 +175,14 @@ class LoraConfig:
 class TrainLlmConfig:
     """conf/*/train_llm.yaml"""
 
-    adaptor: AdaptorConfig = field(default_factory=AdaptorConfig)
+    adaptor: StackAdaptorConfig | ConvAdaptorConfig | QformerAdaptorConfig = field(
+        default_factory=StackAdaptorConfig
+    )
     llm: LlmConfig = field(default_factory=LlmConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
-    prompt: str = "{audio}{bos}"
+    prompt: str = (
+        "{audio}{bos}"  # other marks: {eos} {lang} {language} {prompt}, see data/prompts.py
+    )
     speech_attention: Literal["causal", "prefix"] = (
         "causal"  # prefix: audio positions see each other both ways
     )
@@ -142,7 +193,6 @@ class TrainLlmConfig:
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    decode: "DecodeConfig" = field(default_factory=lambda: DecodeConfig())
 
 
 @dataclass(frozen=True)
@@ -151,8 +201,8 @@ class DecodeConfig:
 
     batch_frames: int = 30_000  # frames of 10 ms per batch, padding included
     repetition_penalty: float = 1.0
-    min_tokens: int = 10  # the output of a very short audio may have this many tokens
-    max_tokens_per_second: float = 10.0  # and a longer one this many per second on top
+    max_tokens_per_second: float = 10.0  # an output may have this many tokens per second of audio
+    extra_tokens: int = 10  # and this many on top
 
 
 @dataclass(frozen=True)

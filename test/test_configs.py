@@ -9,7 +9,10 @@ from transformers import BloomConfig, LlamaConfig
 from speechllm import build
 from speechllm.bin import cli
 from speechllm.config import (
+    ConformerConfig,
+    ConvAdaptorConfig,
     DecodeConfig,
+    EspnetEncoderConfig,
     FbankConfig,
     MiniLlmConfig,
     TokenizerConfig,
@@ -36,7 +39,11 @@ def load(path: Path):
     config_class = next(
         c for name, c in CLASSES.items() if path.stem == name or path.stem.startswith(f"{name}_")
     )
-    return cli.parse(cli.config_parser("", config_class), config_class, ["--config", str(path)])[0]
+    return parse(config_class, "--config", str(path))
+
+
+def parse(config_class, *argv):
+    return cli.parse(cli.config_parser("", config_class, argv), config_class, argv)[0]
 
 
 def count(module, trainable_only=False) -> int:
@@ -101,35 +108,66 @@ def test_paper_speech_llm_is_built_with_the_right_sizes(path, llm_config, llm_di
         ("optim:\n  lr: fast\n", "optim.lr.*fast"),
         ("optim:\n  lr: 1\n  lr: 2\n", "x.yaml:3: key 'optim.lr' stands twice"),
         ("- 1\n", "must be a mapping"),
+        ("", "must be a mapping"),
         ("optim: [\n", "not YAML"),
+        ("\nencoder: conformer\n", "x.yaml:2: 'encoder' must be a mapping"),
+        ("encoder: {typ: espnet}", r"unknown key 'encoder.typ'; did you mean 'encoder.type'\?"),
+        ("encoder: {type: esp}", "encoder.type: there is no encoder 'esp'; did you mean 'espnet'"),
+        ("encoder: {type: rnn}", "there is no encoder 'rnn'; choose from conformer, espnet"),
+        ("encoder: {type: [rnn]}", "encoder.type"),
+        ("encoder: {type: espnet, nam: x}", "did you mean 'encoder.name'"),
+        ("encoder: {type: espnet, dim: 144}", "unknown key 'encoder.dim'"),
+        ("encoder: {options: {output_size: 3}}", "unknown key 'encoder.options'"),
+        ("encoder: {type: espnet, options: {a: 1, a: 2}}", "'encoder.options.a' stands twice"),
+        ("encoder: {num_layers: many}", "encoder.num_layers.*many"),
     ],
 )
 def test_wrong_config_is_one_clear_line(tmp_path, text, message):
     path = tmp_path / "x.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=message) as error:
-        cli.parse(cli.config_parser("", TrainCtcConfig), TrainCtcConfig, ["--config", str(path)])
+        parse(TrainCtcConfig, "--config", str(path))
     assert "\n" not in str(error.value)
+
+
+def test_the_type_of_a_section_decides_its_keys(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("encoder: {type: espnet, name: conformer, options: {output_size: 8}}\n")
+    expected = EspnetEncoderConfig(name="conformer", options={"output_size": 8})
+    assert parse(TrainCtcConfig, "--config", str(path)).encoder == expected
+    longer = parse(TrainCtcConfig, f"--config={path}", "--encoder.options.num_blocks", "3").encoder
+    assert longer.options == {"output_size": 8, "num_blocks": 3}
+    path.write_text("encoder: {dim: 8}\n")
+    assert parse(TrainCtcConfig, "--config", str(path)).encoder == ConformerConfig(dim=8)
+    adaptor = parse(TrainLlmConfig, "--adaptor.type=conv", "--adaptor.stride", "3").adaptor
+    assert adaptor == ConvAdaptorConfig(stride=3)
+    with pytest.raises(UserError, match="--adaptor.stack_factor"):
+        parse(TrainLlmConfig, "--adaptor.type", "conv", "--adaptor.stack_factor", "3")
+
+
+def test_help_shows_the_flags_of_the_chosen_kind():
+    shown = cli.config_parser("", TrainLlmConfig, ["--adaptor.type", "qformer"]).format_help()
+    assert "--adaptor.num_queries" in shown and "--adaptor.stack_factor" not in shown
 
 
 def test_unknown_flag_names_the_nearest():
     with pytest.raises(UserError, match=r"--optim\.lrr.*did you mean --optim\.lr\?"):
-        cli.parse(cli.config_parser("", TrainCtcConfig), TrainCtcConfig, ["--optim.lrr", "1"])
+        parse(TrainCtcConfig, "--optim.lrr", "1")
 
 
 def test_missing_config_file_is_named(tmp_path):
     with pytest.raises(UserError, match="nowhere.yaml: no such config file"):
-        cli.parse(
-            cli.config_parser("", TrainCtcConfig),
-            TrainCtcConfig,
-            ["--config", str(tmp_path / "nowhere.yaml")],
-        )
+        parse(TrainCtcConfig, "--config", str(tmp_path / "nowhere.yaml"))
+
+
+def test_a_config_without_a_file_has_its_defaults(tmp_path):
+    assert cli.read_config(DecodeConfig, "") == DecodeConfig()
+    (tmp_path / "decode.yaml").write_text("extra_tokens: 3\n")
+    config = cli.read_config(DecodeConfig, str(tmp_path / "decode.yaml"))
+    assert config == DecodeConfig(extra_tokens=3)
 
 
 def test_numbers_in_scientific_notation_are_numbers(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text("optim:\n  lr: 2e-3\n")
-    config, _ = cli.parse(
-        cli.config_parser("", TrainCtcConfig), TrainCtcConfig, ["--config", str(path)]
-    )
-    assert config.optim.lr == 0.002
+    assert parse(TrainCtcConfig, "--config", str(path)).optim.lr == 0.002

@@ -12,6 +12,11 @@ def get_parser():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data_dir", help="data directory with manifest.arrow")
     parser.add_argument("--model", required=True, help="experiment folder of a speech LLM")
+    parser.add_argument(
+        "--llm",
+        default="",
+        help="the LLM, if it is not where it was in training or beside the model",
+    )
     parser.add_argument("--out", required=True, help="folder for alignment.json and the pictures")
     parser.add_argument("--num_plots", type=int, default=8, help="pictures, spread over the set")
     return parser
@@ -30,8 +35,11 @@ def main(argv=None):
     from speechllm.data.ark import read_ark
     from speechllm.data.manifest import Manifest
     from speechllm.models.llm import LlmTokenizer
+    from speechllm.train import distributed
 
-    model, saved, path = build.load_speech_llm(args.model)
+    device = distributed.init().device
+    model, saved, path = build.load_speech_llm(args.model, args.llm)
+    model.to(device)
     tokenizer = LlmTokenizer(str(path / "tokenizer"))
     manifest = Manifest.open(Path(args.data_dir) / "manifest.arrow")
     out = Path(args.out)
@@ -44,12 +52,14 @@ def main(argv=None):
         for i in range(len(manifest)):
             row = manifest.row(i)
             feats = read_ark(row.ark, row.offset)
-            speech, lens = model.encode(feats[None], torch.tensor([len(feats)]))
-            token_ids = torch.tensor(tokenizer.encode(row.text), dtype=torch.long)
+            lens = torch.tensor([len(feats)], device=device)
+            speech, lens = model.encode(feats[None].to(device), lens)
+            token_ids = torch.tensor(tokenizer.encode(row.text), dtype=torch.long, device=device)
             if len(token_ids) == 0:
                 continue
+            embeddings = model.llm.embed(token_ids)
             matrix = cosine_matrix(
-                speech[0, : lens[0]].float().numpy(), model.llm.embed(token_ids).float().numpy()
+                speech[0, : lens[0]].float().cpu().numpy(), embeddings.float().cpu().numpy()
             )
             scores.append((row.lang, monotonicity(matrix), sharpness(matrix)))
             if i in plotted:
@@ -64,7 +74,7 @@ def main(argv=None):
         return {key: float(np.nanmean(column)) for key, column in values.items()}
 
     report = {
-        "stack_factor": saved["config"]["adaptor"]["stack_factor"],
+        "adaptor": saved["config"]["adaptor"],
         "num_utts": len(scores),
         "monotonicity": means(1),
         "sharpness": means(2),

@@ -3,8 +3,11 @@
 import difflib
 import os
 import sys
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
+from speechllm.config import kinds_of
 from speechllm.errors import UserError
 
 
@@ -20,14 +23,75 @@ def run(main):
         sys.exit(130)
 
 
-def config_parser(description: str, config_class):
-    """A parser with ``--config FILE.yaml`` and one flag per field of a (nested) dataclass: ``--optim.lr 1e-4``."""
+def config_parser(description: str, config_class, argv=None):
+    """A parser with ``--config FILE.yaml`` and one flag per field of a (nested) dataclass: ``--optim.lr 1e-4``.
+
+    Of a part that has kinds (see config.py) it takes the fields of the kind that ``argv`` asks for.
+
+    Raises:
+        UserError: a config file that is missing or is not a mapping, or an unknown kind.
+    """
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(description=description, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file; later flags win over it")
-    parser.add_class_arguments(config_class)
+    kinds, types = kinds_of(config_class), get_type_hints(config_class)
+    defaults = vars(config_class())
+    for field in fields(config_class):
+        section = types[field.name]
+        if field.name in kinds:
+            section = chosen_kind(field.name, kinds[field.name], arguments(argv))
+        if is_dataclass(section):
+            parser.add_class_arguments(section, field.name)
+        else:
+            parser.add_argument(f"--{field.name}", type=section, default=defaults[field.name])
     return parser
+
+
+def add_training_arguments(parser):
+    """The flags that every training command has."""
+    parser.add_argument("--train_dir", required=True, help="data directory with manifest.arrow")
+    parser.add_argument(
+        "--valid_dir", required=True, help="another one, which is decoded while training"
+    )
+    parser.add_argument(
+        "--exp_dir", required=True, help="folder for checkpoints and logs; a run in it is continued"
+    )
+    parser.add_argument(
+        "--overwrite",
+        type=bool,
+        default=False,
+        help="replace a run with another config in --exp_dir",
+    )
+
+
+def arguments(argv) -> list[str]:
+    """The command line, each ``--flag=value`` as two words."""
+    words = sys.argv[1:] if argv is None else argv
+    return [part for w in words for part in (w.split("=", 1) if w.startswith("--") else [w])]
+
+
+def chosen_kind(section: str, kinds: dict[str, type], argv: list[str]) -> type:
+    """The dataclass of the kind that the last of YAML and flags names, by default the first one."""
+    name = next(iter(kinds))
+    for flag, value in zip(argv, argv[1:], strict=False):
+        if flag == f"--{section}.type":
+            name = value
+        elif flag == "--config":
+            name = type_in_yaml(value, section) or name
+    if name not in kinds:
+        near = difflib.get_close_matches(name, kinds, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(kinds)}"
+        raise UserError(f"{section}.type: there is no {section} {name!r}; {hint}")
+    return kinds[name]
+
+
+def type_in_yaml(path: str, section: str) -> str | None:
+    """The value of ``type`` in a section of a config file, if it has one."""
+    sections = [node for key, node in compose(path).value if key.value == section]
+    keys = [pair for node in sections if node.id == "mapping" for pair in node.value]
+    types = [node.value for key, node in keys if key.value == "type" and node.id == "scalar"]
+    return types[-1] if types else None
 
 
 def parse(parser, config_class, argv=None):
@@ -39,8 +103,8 @@ def parse(parser, config_class, argv=None):
     Raises:
         UserError: an unknown or repeated key, or a value of the wrong type.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
-    for flag, value in zip(argv, argv[1:], strict=False):
+    words = arguments(argv)
+    for flag, value in zip(words, words[1:], strict=False):
         if flag == "--config":
             check_yaml(value, known_keys(parser))
     try:
@@ -54,6 +118,12 @@ def parse(parser, config_class, argv=None):
     return config_class(**{name: objects[name] for name in names}), args
 
 
+def read_config(config_class, path: str):
+    """The dataclass that a YAML file fills; its defaults where ``path`` is empty."""
+    argv = ["--config", path] if path else []
+    return parse(config_parser("", config_class, argv), config_class, argv)[0]
+
+
 def known_keys(parser) -> list[str]:
     """Every key that a config file of this parser may have, dotted."""
     return [action.dest for action in parser._actions if action.dest not in ("help", "config")]
@@ -63,17 +133,18 @@ def explain(text: str, known: list[str]) -> str:
     """One line from a parser's message, with the nearest key where an unknown one is named."""
     text = " ".join(text.split())
     for word in text.split():
-        if word.startswith("--") and word[2:] not in known:
-            near = difflib.get_close_matches(word[2:].split("=")[0], known, 1)
+        name = word[2:].split("=")[0].rstrip(":")
+        if word.startswith("--") and name not in known:
+            near = difflib.get_close_matches(name, known, 1)
             return f"{text}; did you mean --{near[0]}?" if near else text
     return text
 
 
-def check_yaml(path: str, known: list[str]):
-    """Refuse a file that is missing, is not YAML, repeats a key or has an unknown one.
+def compose(path: str):
+    """The YAML nodes of a config file, which know their lines.
 
     Raises:
-        UserError: naming file, line and key.
+        UserError: it is missing, is not YAML or not a mapping.
     """
     import yaml
 
@@ -83,13 +154,20 @@ def check_yaml(path: str, known: list[str]):
         root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if root is None:
-        return
-    if not isinstance(root, yaml.MappingNode):
+    if root is None or root.id != "mapping":
         raise UserError(f"{path}: a config file must be a mapping of keys to values")
-    nodes = [("", root)]
+    return root
+
+
+def check_yaml(path: str, known: list[str]):
+    """Refuse a file that is missing, is not YAML, repeats a key or has an unknown one.
+
+    Raises:
+        UserError: naming file, line and key.
+    """
+    nodes = [("", compose(path), True)]
     while nodes:
-        prefix, node = nodes.pop()
+        prefix, node, is_section = nodes.pop()  # below a value that is a mapping, any key is right
         seen = set()
         for key, value in node.value:
             name = f"{prefix}{key.value}"
@@ -97,9 +175,12 @@ def check_yaml(path: str, known: list[str]):
             if name in seen:
                 raise UserError(f"{where}: key {name!r} stands twice; remove one")
             seen.add(name)
-            if name not in known and not any(k.startswith(f"{name}.") for k in known):
+            holds_keys = any(k.startswith(f"{name}.") for k in known)
+            if is_section and name not in known and not holds_keys:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise UserError(f"{where}: unknown key {name!r}{hint}")
-            if isinstance(value, yaml.MappingNode):
-                nodes.append((f"{name}.", value))
+            if value.id == "mapping":
+                nodes.append((f"{name}.", value, holds_keys))
+            elif holds_keys:
+                raise UserError(f"{where}: {name!r} must be a mapping of keys to values")

@@ -7,13 +7,18 @@ from speechllm.bin import cli
 from speechllm.config import DecodeConfig
 
 
-def get_parser():
-    parser = cli.config_parser(__doc__, DecodeConfig)
+def get_parser(argv=None):
+    parser = cli.config_parser(__doc__, DecodeConfig, argv)
     parser.add_argument("data_dirs", nargs="+", help="data directories with manifest.arrow")
     parser.add_argument(
         "--model",
         required=True,
         help="experiment folder or checkpoint, of a CTC model or a speech LLM",
+    )
+    parser.add_argument(
+        "--llm",
+        default="",
+        help="the LLM, if it is not where it was in training or beside the model",
     )
     parser.add_argument(
         "--out",
@@ -23,47 +28,58 @@ def get_parser():
     return parser
 
 
-def ctc_recognizer(model, tokenizer, device):
-    """A function from a list of features (T, F) to pairs (text, status)."""
+def load_feats(rows, device):
+    """Features (B, T, F) of rows of a manifest, and their lengths (B,)."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
+    from speechllm.data.ark import read_ark
+
+    feats = [read_ark(row.ark, row.offset) for row in rows]
+    lens = torch.tensor([len(f) for f in feats], device=device)
+    return pad_sequence(feats, batch_first=True).to(device), lens
+
+
+def ctc_recognizer(model, tokenizer, device):
+    """A function from rows of a manifest to pairs (text, status)."""
+    import torch
+
     from speechllm.decode.ctc import ctc_greedy
 
-    @torch.inference_mode()
-    def recognize(feats):
-        lens = torch.tensor([len(f) for f in feats], device=device)
-        log_probs, lens = model.log_probs(pad_sequence(feats, batch_first=True).to(device), lens)
+    @torch.no_grad()
+    def recognize(rows):
+        log_probs, lens = model.log_probs(*load_feats(rows, device))
         return [(tokenizer.decode(units), "ok") for units in ctc_greedy(log_probs, lens)]
 
     return recognize
 
 
 def llm_recognizer(model, tokenizer, template, config: DecodeConfig, device):
-    """A function from features [(T, F), ...] to pairs (text, status); status is "max_length" at the limit."""
+    """A function from rows of a manifest to pairs (text, status); status is "max_length" at the limit."""
     import torch
-    from torch.nn.utils.rnn import pad_sequence
 
     from speechllm.decode.llm import greedy
 
-    @torch.inference_mode()
-    def recognize(feats):
-        lens = torch.tensor([len(f) for f in feats], device=device)
+    @torch.no_grad()
+    def recognize(rows):
+        feats, lens = load_feats(rows, device)
         prompts = [
-            [b if isinstance(part, int) else part for part in template.parts()]
-            for b in range(len(feats))
+            [b if isinstance(part, int) else part for part in template.parts(row)]
+            for b, row in enumerate(rows)
         ]
-        rows, speech = model.rows(pad_sequence(feats, batch_first=True).to(device), lens, prompts)
+        inputs, speech = model.rows(feats, lens, prompts)
         limits = [
-            config.min_tokens + int(config.max_tokens_per_second * n / 100) for n in lens.tolist()
+            config.extra_tokens + int(config.max_tokens_per_second * n / 100) for n in lens.tolist()
         ]
-        hyps = greedy(model.llm, rows, limits, tokenizer.eos_id, speech, config.repetition_penalty)
+        hyps = greedy(
+            model.llm, inputs, limits, tokenizer.eos_id, speech, config.repetition_penalty
+        )
         return [(tokenizer.decode(h.token_ids).strip(), h.status) for h in hyps]
 
     return recognize
 
 
-def load_recognizer(folder, config: DecodeConfig, device):
+def load_recognizer(folder, config: DecodeConfig, device, llm_name: str = ""):
     """The recognizer of an experiment folder, whichever kind of model it holds."""
     from speechllm import build
     from speechllm.data.prompts import PromptTemplate
@@ -74,7 +90,7 @@ def load_recognizer(folder, config: DecodeConfig, device):
     if build.read_checkpoint_config(path)["model"] == "ctc":
         model, path = build.load_ctc_model(folder)
         return ctc_recognizer(model.to(device), CtcTokenizer(path / "units.model"), device)
-    model, saved, path = build.load_speech_llm(folder)
+    model, saved, path = build.load_speech_llm(folder, llm_name)
     tokenizer = LlmTokenizer(str(path / "tokenizer"))
     template = PromptTemplate(
         saved["config"]["prompt"], tokenizer.encode, tokenizer.bos_id, tokenizer.eos_id
@@ -82,49 +98,53 @@ def load_recognizer(folder, config: DecodeConfig, device):
     return llm_recognizer(model.to(device), tokenizer, template, config, device)
 
 
-def decode(recognize, data_dir, out_dir, config: DecodeConfig):
-    """Run a recognizer over one data directory, longest utterances first, and write Kaldi text files."""
+def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
+    """Run a recognizer over one data directory, longest utterances first, and write Kaldi text files.
+
+    The batches do not depend on the number of processes, so neither do the results.
+    """
     import time
     from pathlib import Path
 
-    from speechllm.data.ark import read_ark
     from speechllm.data.manifest import Manifest
     from speechllm.data.sampler import batches_in_order
     from speechllm.data.tables import write_table
+    from speechllm.train import distributed
 
     manifest = Manifest.open(Path(data_dir) / "manifest.arrow")
     plan = batches_in_order(manifest.num_frames, config.batch_frames)
-    texts, statuses, start = {}, {}, time.monotonic()
-    for done, batch in enumerate(plan, start=1):
+    own, hyps, start = plan[setup.rank :: setup.world_size], {}, time.monotonic()
+    for done, batch in enumerate(own, start=1):
         rows = [manifest.row(i) for i in batch]
-        for row, (text, status) in zip(
-            rows, recognize([read_ark(r.ark, r.offset) for r in rows]), strict=True
-        ):
-            texts[row.utt_id], statuses[row.utt_id] = " ".join(text.split()), status
-        print(f"{data_dir}: batch {done}/{len(plan)}", flush=True)
+        for row, (text, status) in zip(rows, recognize(rows), strict=True):
+            hyps[row.utt_id] = " ".join(text.split()), status
+        if setup.is_main:
+            print(f"{data_dir}: batch {done}/{len(own)}", flush=True)
+    hyps = {utt_id: hyp for part in distributed.gather(hyps, setup) for utt_id, hyp in part.items()}
+    if not setup.is_main:
+        return
     took, audio = time.monotonic() - start, manifest.num_frames.sum() / 100
     rtf = f"{audio:.0f} s of audio in {took:.1f} s, real-time factor {took / audio:.4f}"
-    print(f"{data_dir}: {len(texts)} utterances, {rtf}")
+    print(f"{data_dir}: {len(hyps)} utterances, {rtf}")
     Path(out_dir).mkdir(parents=True, exist_ok=True)
-    write_table(Path(out_dir) / "utt2status", statuses)
-    write_table(Path(out_dir) / "text", texts)
+    write_table(Path(out_dir) / "utt2status", {u: status for u, (_, status) in hyps.items()})
+    write_table(Path(out_dir) / "text", {u: text for u, (text, _) in hyps.items()})
 
 
 def main(argv=None):
-    config, args = cli.parse(get_parser(), DecodeConfig, argv)
+    config, args = cli.parse(get_parser(argv), DecodeConfig, argv)
     from pathlib import Path
 
     import torch
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    recognize = load_recognizer(args.model, config, device)
+    from speechllm.train import distributed
+
+    setup = distributed.init()
+    torch.set_float32_matmul_precision("highest")  # rounding would let results depend on the batch
+    recognize = load_recognizer(args.model, config, setup.device, args.llm)
     for data_dir in args.data_dirs:
-        decode(
-            recognize,
-            data_dir,
-            Path(args.out) / Path(data_dir).name,
-            config,
-        )
+        decode(recognize, data_dir, Path(args.out) / Path(data_dir).name, config, setup)
+    distributed.close()
 
 
 if __name__ == "__main__":

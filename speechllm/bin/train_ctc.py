@@ -7,34 +7,20 @@ from speechllm.bin import cli
 from speechllm.config import TrainCtcConfig
 
 
-def get_parser():
-    parser = cli.config_parser(__doc__, TrainCtcConfig)
+def get_parser(argv=None):
+    parser = cli.config_parser(__doc__, TrainCtcConfig, argv)
     parser.add_argument("--units", required=True, help="SentencePiece model of the CTC units")
     parser.add_argument(
-        "--init_encoder", default="", help="experiment folder whose encoder to start from"
+        "--init_encoder",
+        default="",
+        help="experiment folder whose encoder to start from, or an ESPnet model file",
     )
-    parser.add_argument(
-        "--train_dir", required=True, help="data directory with manifest.arrow and cmvn.ark"
-    )
-    parser.add_argument(
-        "--valid_dir",
-        required=True,
-        help="data directory with manifest.arrow, decoded while training",
-    )
-    parser.add_argument(
-        "--exp_dir", required=True, help="folder for checkpoints and logs; a run in it is continued"
-    )
-    parser.add_argument(
-        "--overwrite",
-        type=bool,
-        default=False,
-        help="replace a run with another config in --exp_dir",
-    )
+    cli.add_training_arguments(parser)
     return parser
 
 
 def main(argv=None):
-    config, args = cli.parse(get_parser(), TrainCtcConfig, argv)
+    config, args = cli.parse(get_parser(argv), TrainCtcConfig, argv)
     from functools import partial
     from pathlib import Path
 
@@ -42,15 +28,13 @@ def main(argv=None):
 
     from speechllm import build
     from speechllm.bin import training
-    from speechllm.data.ark import read_ark
+    from speechllm.bin.decode import ctc_recognizer
     from speechllm.data.cmvn import load_cmvn
     from speechllm.data.collate import collate_ctc, make_loader
     from speechllm.data.dataset import CtcDataset
     from speechllm.data.fitness import find_too_short, find_unknown
     from speechllm.data.manifest import Manifest
-    from speechllm.data.sampler import batches_in_order
     from speechllm.data.tokenizer import CtcTokenizer
-    from speechllm.decode.ctc import ctc_greedy
     from speechllm.train import distributed
 
     setup = distributed.init()
@@ -69,7 +53,7 @@ def main(argv=None):
         print(
             f"{args.units}: no unit for {len(unknown)} characters, first: {num_utts}; learnt as unknown"
         )
-    too_short = find_too_short(manifest, tokenizer, config.encoder.subsampling_factor)
+    too_short = find_too_short(manifest, tokenizer, model.speech.encoder.output_lens)
     chosen = training.usable(manifest, config.data.max_frames, too_short, setup)
     load = partial(
         make_loader,
@@ -79,29 +63,15 @@ def main(argv=None):
     )
     batches = training.epoch_batches(manifest, chosen, config.data, config.train.seed, setup, load)
 
-    valid = Manifest.open(Path(args.valid_dir) / "manifest.arrow")
-    valid_plan = batches_in_order(
-        valid.num_frames,
+    validate = training.validator(
+        args.valid_dir,
+        ctc_recognizer(model, tokenizer, setup.device),
+        lambda row: row.transcript,
+        model,
         config.data.batch_frames,
-        training.first_utts(valid, config.train.valid_utts),
+        config.train.valid_utts,
+        setup,
     )
-
-    def validate(step):
-        pairs = []
-        for batch in distributed.share(valid_plan, model, setup):
-            rows = [valid.row(i) for i in batch]
-            utts = [
-                {"utt_id": r.utt_id, "feats": read_ark(r.ark, r.offset), "units": torch.zeros(0)}
-                for r in rows
-            ]
-            padded = collate_ctc(utts)
-            log_probs, lens = model.log_probs(
-                padded["feats"].to(setup.device), padded["feat_lens"].to(setup.device)
-            )
-            for row, units in zip(rows, ctc_greedy(log_probs, lens), strict=True):
-                pairs.append((row.lang, row.text, tokenizer.decode(units)))
-        return {"wer": training.word_error_rate(sum(distributed.gather(pairs, setup), []))}
-
     saved = training.saved_config(
         model="ctc", num_units=tokenizer.vocab_size, num_mel_bins=len(cmvn[0]), config=config
     )

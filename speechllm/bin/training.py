@@ -1,14 +1,17 @@
 """What the training commands share: from a manifest to this process's batches, and from a config to the loop."""
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from speechllm.config import DataConfig, OptimConfig, TrainConfig
 from speechllm.data.manifest import Manifest
-from speechllm.data.sampler import padding_share, plan_batches, share_of_rank
+from speechllm.data.rows import Row
+from speechllm.data.sampler import batches_in_order, padding_share, plan_batches, share_of_rank
 from speechllm.errors import UserError
-from speechllm.train import optim
+from speechllm.train import distributed, optim
 from speechllm.train.distributed import Setup, unwrap, wrap
 from speechllm.train.log import say
 from speechllm.train.loop import train
@@ -172,11 +175,37 @@ def hidden_matrices(model) -> list:
     ]
 
 
-def first_utts(manifest: Manifest, count: int) -> np.ndarray:
-    """Indices of about ``count`` utterances, spread evenly over a set."""
-    return np.unique(
-        np.linspace(0, len(manifest) - 1, min(count, len(manifest))).round().astype(int)
-    )
+def validator(
+    valid_dir: str,
+    recognize: Callable[[list[Row]], list[tuple[str, str]]],
+    reference: Callable[[Row], str],
+    model,
+    batch_frames: int,
+    num_utts: int,
+    setup: Setup,
+):
+    """The function ``validate(step)`` that the training loop asks for: the WER of really decoded utterances.
+
+    Args:
+        recognize: rows of a batch to (text, status), see bin/decode.py.
+        reference: what should come out for a row.
+        model: decides whether processes can share the work.
+        num_utts: about so many, spread evenly over the set.
+    """
+    manifest = Manifest.open(Path(valid_dir) / "manifest.arrow")
+    count = min(num_utts, len(manifest))
+    chosen = np.unique(np.linspace(0, len(manifest) - 1, count).round().astype(int))
+    plan = batches_in_order(manifest.num_frames, batch_frames, chosen)
+
+    def validate(step):
+        pairs = []
+        for batch in distributed.share(plan, model, setup):
+            rows = [manifest.row(i) for i in batch]
+            for row, (text, _) in zip(rows, recognize(rows), strict=True):
+                pairs.append((row.lang, reference(row), text))
+        return {"wer": word_error_rate(sum(distributed.gather(pairs, setup), []))}
+
+    return validate
 
 
 def saved_config(**values) -> str:

@@ -1,16 +1,13 @@
 """Which utterances a CTC model can learn from: long enough for their units, in known characters."""
 
+from collections.abc import Callable
+
 import numpy as np
+import torch
+from torch import Tensor
 
 from speechllm.data.manifest import Manifest
 from speechllm.data.tokenizer import CtcTokenizer
-
-
-def encoder_frames(num_frames, subsampling_factor: int):
-    """Frames (integer or array) after halvings with kernel 3 and no padding; at least 1."""
-    for _ in range(subsampling_factor.bit_length() - 1):
-        num_frames = (num_frames - 3) // 2 + 1
-    return np.maximum(num_frames, 1)
 
 
 def frames_needed(units: list[int]) -> int:
@@ -22,33 +19,30 @@ def frames_needed(units: list[int]) -> int:
     return len(units) + sum(a == b for a, b in zip(units, units[1:], strict=False))
 
 
-def ctc_too_short(num_frames: int, units: list[int], subsampling_factor: int) -> bool:
-    """Whether an audio of so many feature frames is too short for its units."""
-    return frames_needed(units) > encoder_frames(num_frames, subsampling_factor)
-
-
 def find_too_short(
     manifest: Manifest,
     tokenizer: CtcTokenizer,
-    subsampling_factor: int,
+    output_lens: Callable[[Tensor], Tensor],
     chosen: np.ndarray | None = None,
 ) -> list[tuple[int, str]]:
     """Those of the chosen utterances that are too short for their units: (index, message).
 
     Only texts that might be too long are cut into units: there are never more units than
     characters and the beginning of the first word, and never more blanks than units.
+
+    Args:
+        output_lens: the encoder's, feature frames (N,) to encoder frames (N,).
     """
     chosen = np.arange(len(manifest)) if chosen is None else chosen
-    frames = encoder_frames(manifest.num_frames[chosen].astype(np.int64), subsampling_factor)
+    frames = output_lens(torch.from_numpy(manifest.num_frames[chosen].astype(np.int64))).numpy()
     at_most = 2 * (manifest.transcript_lens()[chosen].astype(np.int64) + 1)
     found = []
-    for index in chosen[at_most > frames].tolist():
-        row = manifest.row(index)
+    for i in np.flatnonzero(at_most > frames).tolist():
+        row = manifest.row(chosen[i])
         units = tokenizer.encode(row.transcript)
-        if ctc_too_short(row.num_frames, units, subsampling_factor):
-            have = encoder_frames(row.num_frames, subsampling_factor)
-            message = f"{row.utt_id}: {len(units)} units do not fit into {have} encoder frames"
-            found.append((index, message))
+        if frames_needed(units) > frames[i]:
+            message = f"{row.utt_id}: {len(units)} units do not fit into {frames[i]} encoder frames"
+            found.append((int(chosen[i]), message))
     return found
 
 

@@ -5,16 +5,34 @@ from collections.abc import Callable
 
 import torch
 
+from speechllm.data.rows import Row
 from speechllm.errors import UserError
 
-MARKS = re.compile(r"\{(audio|bos|eos|[a-z_]+)\}")
+MARKS = re.compile(r"\{([a-z_]+)\}")
+LANGUAGES = {
+    "de": "German",
+    "en": "English",
+    "es": "Spanish",
+    "fr": "French",
+    "it": "Italian",
+    "nl": "Dutch",
+    "pl": "Polish",
+    "pt": "Portuguese",
+}
+
+
+def prompt_values(row: Row) -> dict[str, str]:
+    """What the marks stand for in an utterance: its language as a code and as a word, and its line of utt2prompt."""
+    values = {"lang": row.lang, "language": LANGUAGES.get(row.lang, row.lang)}
+    return values if row.prompt is None else values | {"prompt": row.prompt}
 
 
 class PromptTemplate:
     """Turn a template such as ``"{audio}{bos}"`` into the parts of a prompt.
 
     ``{audio}`` is the utterance's audio, ``{bos}`` and ``{eos}`` the LLM's special tokens; any other mark is
-    filled from the values given to ``parts``. Text between marks is tokenised piece by piece, never searched for.
+    filled from the utterance, see ``prompt_values``: ``"{bos}Transcribe the {language} speech: {audio}"``. Text
+    between the audio and the special tokens is tokenised by itself, never searched for.
 
     Args:
         template: the text with its marks.
@@ -31,27 +49,32 @@ class PromptTemplate:
         self.template, self.encode = template, encode
         self.special = {"bos": bos_id, "eos": eos_id}
 
-    def parts(self, values: dict[str, str] | None = None) -> list:
-        """Parts of one prompt: LongTensors of token ids, and 0 for the audio."""
-        parts, ids, at = [], [], 0
+    def parts(self, row: Row) -> list:
+        """Parts of an utterance's prompt: LongTensors of token ids, and 0 for the audio.
 
-        def flush():
-            if ids:
-                parts.append(torch.tensor(ids))
-                ids.clear()
-
+        Raises:
+            UserError: a mark that the utterance has nothing for.
+        """
+        parts, ids, text, at, values = [], [], "", 0, prompt_values(row)
         for mark in MARKS.finditer(self.template):
-            ids += self.encode(self.template[at : mark.start()]) if mark.start() > at else []
+            text += self.template[at : mark.start()]
             at, name = mark.end(), mark.group(1)
-            if name == "audio":
-                flush()
-                parts.append(0)
-            elif name in self.special:
+            if name in values:
+                text += values[name]
+                continue
+            ids += self.encode(text) if text else []
+            text = ""
+            if name in self.special:
                 ids.append(self.special[name])
-            elif name in (values or {}):
-                ids += self.encode(values[name])
+            elif name == "audio":
+                parts += [torch.tensor(ids), 0] if ids else [0]
+                ids = []
             else:
-                raise UserError(f"prompt {self.template!r}: nothing to put for {{{name}}}")
-        ids += self.encode(self.template[at:]) if at < len(self.template) else []
-        flush()
-        return parts
+                known = ", ".join(f"{{{m}}}" for m in ("audio", *self.special, *values))
+                hint = "; write utt2prompt and extract the features again" * (name == "prompt")
+                raise UserError(
+                    f"prompt {self.template!r}: {row.utt_id} has nothing for {{{name}}}, only {known}{hint}"
+                )
+        text += self.template[at:]
+        ids += self.encode(text) if text else []
+        return parts + [torch.tensor(ids)] if ids else parts

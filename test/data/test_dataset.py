@@ -8,12 +8,12 @@ from speechllm.data.ark import read_ark
 from speechllm.data.collate import collate_ctc, collate_llm, make_loader
 from speechllm.data.compile import compile_manifest
 from speechllm.data.dataset import CtcDataset, LlmDataset
-from speechllm.data.fitness import ctc_too_short, encoder_frames, find_too_short, find_unknown
+from speechllm.data.fitness import find_too_short, find_unknown, frames_needed
 from speechllm.data.manifest import Manifest
 from speechllm.data.sampler import plan_batches
 from speechllm.data.tables import read_table, write_table
 from speechllm.data.tokenizer import train
-from speechllm.models.subsampling import FACTORS, Subsampling
+from speechllm.models.subsampling import Subsampling
 
 
 @pytest.fixture(scope="module")
@@ -92,41 +92,33 @@ def test_loader_follows_the_plan(manifest, tokenizer, num_workers):
     assert loaded == [[manifest.row(i).utt_id for i in batch] for batch in plan[1:]]
 
 
-@pytest.mark.parametrize("factor", FACTORS)
-def test_encoder_frames_are_those_of_the_encoder(factor):
-    lens = torch.arange(1, 200)
-    expected = Subsampling(factor).subsample_lens(lens).tolist()
-    assert [int(encoder_frames(n, factor)) for n in lens.tolist()] == expected
-    assert encoder_frames(lens.numpy(), factor).tolist() == expected
-
-
-def test_too_short_is_where_ctc_loss_is_infinite():
+def test_frames_needed_are_those_below_which_ctc_loss_is_infinite():
     rng = np.random.default_rng(0)
     log_probs = torch.randn(40, 1, 4).log_softmax(-1)
     for _ in range(300):
-        num_frames = int(rng.integers(15, 300))
+        num_frames = int(rng.integers(1, 36))
         units = rng.integers(1, 4, rng.integers(1, 14)).tolist()
-        encoded = int(encoder_frames(num_frames, 8))
         loss = torch.nn.functional.ctc_loss(
-            log_probs[:encoded], torch.tensor([units]), [encoded], [len(units)]
+            log_probs[:num_frames], torch.tensor([units]), [num_frames], [len(units)]
         )
-        assert ctc_too_short(num_frames, units, 8) == bool(torch.isinf(loss))
+        assert (frames_needed(units) > num_frames) == bool(torch.isinf(loss))
 
 
 def test_too_short_utterances_are_found_with_a_message(manifest, tokenizer):
-    found = find_too_short(manifest, tokenizer, 8)
+    output_lens = Subsampling(8).subsample_lens
+    found = find_too_short(manifest, tokenizer, output_lens)
+    too_short = []
     for i in range(len(manifest)):
         row = manifest.row(i)
-        expected = ctc_too_short(row.num_frames, tokenizer.encode(row.transcript), 8)
-        assert (i in dict(found)) == expected
-    assert 0 < len(found) < len(manifest)
-    index, message = found[0]
-    units = tokenizer.encode(manifest.row(index).text)
-    frames = encoder_frames(manifest.row(index).num_frames, 8)
-    assert message.startswith(
-        f"{manifest.row(index).utt_id}: {len(units)} units do not fit into {frames} encoder frames"
-    )
-    assert find_too_short(manifest, tokenizer, 8, np.array([len(manifest) - 1])) == []
+        units = tokenizer.encode(row.transcript)
+        frames = int(output_lens(torch.tensor([row.num_frames])))
+        if frames_needed(units) > frames:
+            message = f"{row.utt_id}: {len(units)} units do not fit into {frames} encoder frames"
+            too_short.append((i, message))
+    assert found == too_short and 0 < len(found) < len(manifest)
+    last = np.array([len(manifest) - 1])
+    assert find_too_short(manifest, tokenizer, output_lens, last) == []
+    assert find_too_short(manifest, tokenizer, lambda lens: 0 * lens, last)[0][0] == last[0]
 
 
 def test_unknown_characters_are_counted(data_dir, tmp_path, tokenizer):

@@ -1,0 +1,116 @@
+"""From configs and checkpoints to objects: kinds, old checkpoints, where the LLM is."""
+
+from dataclasses import asdict
+
+import pytest
+
+from helpers import tiny_llama
+from speechllm import build
+from speechllm.config import (
+    ConformerConfig,
+    EspnetEncoderConfig,
+    LoraConfig,
+    QformerAdaptorConfig,
+    StackAdaptorConfig,
+    TrainCtcConfig,
+    TrainLlmConfig,
+    kinds_of,
+)
+from speechllm.errors import UserError
+
+
+def test_every_kind_in_the_config_can_be_built():
+    assert kinds_of(TrainCtcConfig)["encoder"].keys() == build.ENCODERS.keys()
+    assert kinds_of(TrainLlmConfig)["adaptor"].keys() == build.ADAPTORS.keys()
+    for config in kinds_of(TrainLlmConfig)["adaptor"].values():
+        adaptor = build.build_kind(build.ADAPTORS, config(), 6, 8)
+        assert type(adaptor) is build.ADAPTORS[config.type]
+
+
+@pytest.mark.parametrize(
+    "section, expected",
+    [
+        ({"type": "qformer", "window": 3}, QformerAdaptorConfig(window=3)),
+        ({"type": "stack", "stack_factor": 2}, StackAdaptorConfig(stack_factor=2)),
+        ({"stack_factor": 2}, StackAdaptorConfig(stack_factor=2)),
+    ],
+)
+def test_a_saved_kind_is_the_same_again(section, expected):
+    config = build.nested(TrainLlmConfig, {"adaptor": section})
+    assert config.adaptor == expected
+    assert build.nested(TrainLlmConfig, asdict(config)) == config
+
+
+def test_encoders_saved_without_a_type_are_conformers():
+    assert build.nested(TrainCtcConfig, {"encoder": {"dim": 8}}).encoder == ConformerConfig(dim=8)
+    espnet = EspnetEncoderConfig(options={"output_size": 8})
+    assert build.nested(TrainCtcConfig, {"encoder": asdict(espnet)}).encoder == espnet
+
+
+def test_keys_of_older_versions_are_passed_over():
+    saved = {"decode": {"min_tokens": 10, "batch_frames": 3}, "train_encoder": False}
+    assert build.nested(TrainLlmConfig, saved) == TrainLlmConfig(train_encoder=False)
+
+
+def test_an_unknown_kind_in_a_checkpoint_is_named():
+    with pytest.raises(UserError, match="adaptor.type 'mlp'; this version knows stack, conv"):
+        build.nested(TrainLlmConfig, {"adaptor": {"type": "mlp"}})
+
+
+@pytest.mark.parametrize(
+    "finetune, rank, trained", [(False, 0, "nothing"), (False, 2, "adapters"), (True, 0, "all")]
+)
+def test_what_the_llm_learns(finetune, rank, trained):
+    llm = tiny_llama()
+    build.adapt_llm(llm, LoraConfig(rank=rank), finetune)
+    learns = {name: p.requires_grad for name, p in llm.named_parameters()}
+    expected = {
+        name: {"nothing": False, "all": True}.get(trained, "lora_" in name) for name in learns
+    }
+    assert learns == expected and (any(learns.values()) or trained == "nothing")
+
+
+def test_finetuning_and_adapters_together_are_refused():
+    with pytest.raises(UserError, match="llm.finetune: true.*lora.rank is 8; set lora.rank: 0"):
+        build.adapt_llm(tiny_llama(), LoraConfig(rank=8), True)
+
+
+def make_llm(folder):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
+def test_a_local_llm_is_named_by_its_absolute_path(tmp_path, monkeypatch):
+    make_llm(tmp_path / "exp" / "base_llm")
+    monkeypatch.chdir(tmp_path)
+    assert build.llm_source("exp/base_llm") == str(tmp_path / "exp" / "base_llm")
+    assert build.llm_source("meta-llama/Llama-2-7b-hf") == "meta-llama/Llama-2-7b-hf"
+
+
+@pytest.mark.parametrize("saved", ["exp/mini/base_llm", "/gone/exp/mini/base_llm"])
+@pytest.mark.parametrize("checkpoint", ["mini/llm/best", "unpacked/model"])
+def test_an_llm_is_found_beside_a_moved_or_packed_checkpoint(
+    tmp_path, monkeypatch, saved, checkpoint
+):
+    path = tmp_path / checkpoint
+    path.mkdir(parents=True)
+    beside = make_llm(tmp_path / checkpoint.split("/")[0] / "base_llm")
+    monkeypatch.chdir("/")
+    assert build.find_llm(saved, path) == str(beside)
+
+
+def test_an_llm_is_where_it_was_or_has_a_name(tmp_path):
+    folder = make_llm(tmp_path / "base_llm")
+    (tmp_path / "model").mkdir()
+    assert build.find_llm(str(folder), tmp_path / "other") == str(folder)
+    assert build.find_llm("gpt2", tmp_path / "model") == "gpt2"
+    assert build.find_llm("org/model-7b", tmp_path / "model") == "org/model-7b"
+
+
+@pytest.mark.parametrize("saved", ["exp/mini/base_llm", "/gone/base_llm"])
+def test_a_lost_llm_is_named_with_the_option_that_helps(tmp_path, saved):
+    path = tmp_path / "llm" / "best"
+    path.mkdir(parents=True)
+    with pytest.raises(UserError, match=f"neither in {saved} nor in .*/base_llm; .* --llm"):
+        build.find_llm(saved, path)
