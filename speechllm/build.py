@@ -60,7 +60,13 @@ def build_ctc_model(
 ) -> CtcModel:
     """The model of stage 4; ``num_units`` counts the blank."""
     speech = build_speech_encoder(config.encoder, config.spec_augment, num_mel_bins, cmvn)
-    return CtcModel(speech, num_units, config.flat_start)
+    return CtcModel(
+        speech,
+        num_units,
+        config.flat_start,
+        config.intermediate_layers,
+        config.intermediate_weight,
+    )
 
 
 def adapt_llm(llm: Llm, lora: LoraConfig, finetune: bool):

@@ -19,7 +19,7 @@ from speechllm.mini.voices import (
 )
 
 PATIENCE = 600  # seconds; a speaker takes less than one
-SHORTEST = 1.2  # seconds; no sentence is shorter, so a plan has enough of them
+SHORTEST = 1.0  # seconds; no sentence is shorter, so a plan has enough of them
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def draw_speakers(lang: str, set_name: str, num: int, seed: int) -> list[Speaker
                 spk,
                 gender,
                 f"{accent}+{variant}",
-                rate=rng.uniform(130, 170),
+                rate=rng.uniform(150, 185),
                 pitch=rng.uniform(35, 65),
                 pitch_range=rng.uniform(35, 65),
                 gain=rng.uniform(-6, 0),
@@ -142,7 +142,7 @@ def utterance(
         speaker.pitch_range + rng.uniform(-5, 5),
     )
     speech = soxr.resample(samples.astype(np.float32) / 32768, synthesizer.rate, SAMPLE_RATE)
-    before, after = (int(SAMPLE_RATE * rng.uniform(0.08, 0.25)) for _ in range(2))
+    before, after = (int(SAMPLE_RATE * rng.uniform(0.05, 0.15)) for _ in range(2))
     speech = np.pad(speech, (before, after))
     level = np.sqrt(np.mean(speech**2))
     gain = (

@@ -1,6 +1,7 @@
 """Conformer encoder (arXiv:2005.08100) on scaled_dot_product_attention."""
 
 import math
+from collections.abc import Collection
 
 import torch
 import torch.nn.functional as F
@@ -208,8 +209,11 @@ class ConformerEncoder(nn.Module):
         """Encoder frames for so many feature frames, (B,) to (B,)."""
         return self.subsampling.subsample_lens(lens)
 
-    def forward(self, feats: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (B, T, F), (B,) to (B, T', D), (B,)."""
+    def forward(self, feats: Tensor, lens: Tensor, after: Collection[int] = ()):
+        """Map (B, T, F), (B,) to (B, T', D), (B,); with ``after``, also to the outputs of the layers of these numbers.
+
+        Layers count from 1.
+        """
         x, lens = self.subsampling(feats, lens)
         x = self.dropout(x)
         T = x.size(1)
@@ -221,9 +225,12 @@ class ConformerEncoder(nn.Module):
             table = rotary_table(T, self.head_dim, x.device)
         else:
             table = relative_table(T, self.output_dim, x.device)
-        for layer in self.layers:
+        kept = []
+        for number, layer in enumerate(self.layers, start=1):
             if self.activation_checkpointing and self.training:
                 x = checkpoint(layer, x, mask, padding, table, use_reentrant=False)
             else:
                 x = layer(x, mask, padding, table)
-        return x, lens
+            if number in after:
+                kept.append(x)
+        return (x, lens, kept) if after else (x, lens)

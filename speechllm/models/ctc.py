@@ -1,5 +1,7 @@
 """Speech encoder with a CTC head: the pretraining of every system here, and a recogniser by itself."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,12 +28,12 @@ class SpeechEncoder(nn.Module):
         self.cmvn, self.encoder, self.spec_augment = cmvn, encoder, spec_augment
         self.output_dim = encoder.output_dim
 
-    def forward(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (B, T, F), (B,) to (B, T', D), (B,)."""
+    def forward(self, feats: Tensor, feat_lens: Tensor, **options):
+        """Map (B, T, F), (B,) to what the encoder makes of them: (B, T', D), (B,), and more if asked for."""
         feats = self.cmvn(feats)
         if self.spec_augment is not None:
             feats = self.spec_augment(feats, feat_lens)
-        return self.encoder(feats, feat_lens)
+        return self.encoder(feats, feat_lens, **options)
 
 
 class CtcModel(nn.Module):
@@ -41,10 +43,22 @@ class CtcModel(nn.Module):
         speech: the encoder with its normalisation.
         num_units: V, units with the blank.
         flat_start: training batches over which the loss goes from a uniform alignment to CTC.
+        intermediate_layers: encoder layers (from 1) that must write the units too, through the same head, in
+            training (intermediate CTC, arXiv:2102.03216).
+        intermediate_weight: of the mean of their losses; the last layer has the rest of 1.
     """
 
-    def __init__(self, speech: SpeechEncoder, num_units: int, flat_start: int = 0):
+    def __init__(
+        self,
+        speech: SpeechEncoder,
+        num_units: int,
+        flat_start: int = 0,
+        intermediate_layers: Sequence[int] = (),
+        intermediate_weight: float = 0.3,
+    ):
         super().__init__()
+        self.intermediate_layers = tuple(intermediate_layers)
+        self.intermediate_weight = intermediate_weight if intermediate_layers else 0.0
         self.speech = speech
         self.head = nn.Linear(speech.output_dim, num_units)
         self.flat_start = flat_start
@@ -68,19 +82,20 @@ class CtcModel(nn.Module):
 
         An utterance with fewer frames than its units need has infinite loss; it counts as 0 and is reported.
         """
-        log_probs, lens = self.log_probs(feats, feat_lens)
-        losses = F.ctc_loss(
-            log_probs.transpose(0, 1),
-            units,
-            lens,
-            unit_lens,
-            blank=BLANK_ID,
-            reduction="none",
-            zero_infinity=True,
-        )
+        after = self.intermediate_layers if self.training else ()
+        encoder_out, lens, *kept = self.speech(feats, feat_lens, **({"after": after} if after else {}))
+        log_probs = F.log_softmax(self.head(encoder_out).float(), dim=-1)
+        losses = ctc_losses(log_probs, lens, units, unit_lens)
         with torch.no_grad():
             stats = {"too_short": (losses == 0).float().mean()}
         loss = losses.sum()
+        if after:
+            early = sum(
+                ctc_losses(F.log_softmax(self.head(x).float(), dim=-1), lens, units, unit_lens).sum()
+                for x in kept[0]
+            )
+            share = self.intermediate_weight
+            loss = (1 - share) * loss + share * early / len(after)
         if self.training and self.flat_start and int(self.num_batches) < self.flat_start:
             share = int(self.num_batches) / self.flat_start
             loss = share * loss + (1 - share) * uniform_alignment_loss(
@@ -89,6 +104,19 @@ class CtcModel(nn.Module):
         if self.training and self.flat_start:
             self.num_batches += 1
         return loss, unit_lens.sum(), stats
+
+
+def ctc_losses(log_probs: Tensor, lens: Tensor, units: Tensor, unit_lens: Tensor) -> Tensor:
+    """CTC loss of each utterance, (B, T, V), (B,), (B, U), (B,) to (B,); 0 where no alignment is long enough."""
+    return F.ctc_loss(
+        log_probs.transpose(0, 1),
+        units,
+        lens,
+        unit_lens,
+        blank=BLANK_ID,
+        reduction="none",
+        zero_infinity=True,
+    )
 
 
 def uniform_alignment_loss(

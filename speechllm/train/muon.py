@@ -16,13 +16,21 @@ COEFFICIENTS = (
 
 
 def orthogonalise(x: Tensor, num_iterations: int = NUM_ITERATIONS) -> Tensor:
-    """Push all singular values of wide matrices (K, M, N), M <= N, towards one (Newton-Schulz)."""
+    """Push all singular values of wide matrices (K, M, N), M <= N, towards one (Newton-Schulz).
+
+    An iteration maps X to P X with P = a + b X X' + c (X X')^2. The small (M, M) matrices alone tell the product of
+    all P, so the wide ones are read only at the beginning and at the end: half the time where N = 4 M.
+    """
     a, b, c = COEFFICIENTS
     x = x / x.flatten(1).norm(dim=1)[:, None, None].clamp(min=1e-7)
-    for _ in range(num_iterations):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x
+    gram, product = x @ x.mT, None
+    for i in range(num_iterations):
+        p = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        p.diagonal(dim1=1, dim2=2).add_(a)
+        product = p if product is None else p @ product
+        if i < num_iterations - 1:
+            gram = p @ gram @ p
+    return product @ x
 
 
 class Muon(torch.optim.Optimizer):

@@ -1,5 +1,7 @@
 """Front ends and conformer: lengths, padding, positions."""
 
+import copy
+
 import pytest
 import torch
 from torch.nn.functional import conv1d
@@ -51,6 +53,7 @@ def test_conv1d_front_end_is_a_strided_convolution():
         x = torch.relu(x) if i else x
         weight = layer.weight.view(layer.out_features, 3, -1).transpose(1, 2)  # ours is frame-major
         x = conv1d(x, weight, layer.bias, stride=2)
+        x = (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True, unbiased=False) + 1e-5).sqrt()
     torch.testing.assert_close(
         subsampling(feats, torch.tensor([41, 41]))[0], x.transpose(1, 2), atol=1e-5, rtol=1e-4
     )
@@ -180,3 +183,23 @@ def test_flat_start_ends_in_the_ctc_loss():
     torch.testing.assert_close(losses[0], flat)
     torch.testing.assert_close(losses[1], (flat + losses[2]) / 2)
     torch.testing.assert_close(losses[2], model.eval()(*batch)[0])
+
+
+def test_intermediate_ctc_is_the_ctc_of_a_shorter_encoder():
+    whole = tiny_ctc_model(num_layers=3, dropout=0.0).train()
+    whole.speech.spec_augment = None
+    batch = (
+        torch.randn(2, 120, 20),
+        torch.tensor([120, 90]),
+        torch.tensor([[1, 2, 3], [4, 5, 0]]),
+        torch.tensor([3, 2]),
+    )
+    by_depth = []
+    for depth in (1, 2, 3):
+        shorter = copy.deepcopy(whole)
+        shorter.speech.encoder.layers = shorter.speech.encoder.layers[:depth]
+        by_depth.append(shorter(*batch)[0])
+    whole.intermediate_layers, whole.intermediate_weight = (1, 2), 0.3
+    expected = 0.7 * by_depth[2] + 0.3 * (by_depth[0] + by_depth[1]) / 2
+    torch.testing.assert_close(whole(*batch)[0], expected)
+    torch.testing.assert_close(whole.eval()(*batch)[0], by_depth[2])
