@@ -272,6 +272,17 @@ def test_launch_starts_several_processes_that_share_the_cores(module):
     ]
 
 
+def test_launch_refuses_more_gpus_than_there_are(module):
+    (module / "nvidia-smi").write_text('#!/bin/sh\nprintf "GPU 0: a\\nGPU 1: b\\n"\n')
+    (module / "nvidia-smi").chmod(0o755)
+    command = ["env", f"PATH={module}:{UTILS}:{os.environ['PATH']}", "launch.sh", "--ngpu"]
+    done = run([*command, 3, "show"], module)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert "--ngpu 3, but this machine shows 2 GPUs" in done.stderr
+    (module / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    assert "shows 0 GPUs" in run([*command, 1, "show"], module).stderr
+
+
 @pytest.mark.parametrize(
     "words, message",
     [

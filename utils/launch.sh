@@ -31,13 +31,15 @@ done
 
 if [ "${ngpu}" -gt 0 ]; then
     nproc=${ngpu}
-    if command -v nvidia-smi >/dev/null; then
+    if ! [ -e /dev/kfd ]; then # of AMD; PyTorch alone can count those
         visible=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU') || visible=0
-        [ "${visible}" -ge "${ngpu}" ] || fail "--ngpu ${ngpu}, but this machine shows ${visible} GPUs"
+        [ "${visible}" -ge "${ngpu}" ] ||
+            fail "--ngpu ${ngpu}, but this machine shows ${visible} GPUs (nvidia-smi -L); pass --ngpu 0 to use the CPU"
     fi
 else
     export CUDA_VISIBLE_DEVICES=''
 fi
+export SPEECHLLM_NGPU=${ngpu} # so that PyTorch does not take the CPU where it cannot use the GPUs
 
 num_nodes=${NUM_NODES:-1}
 if [ "${nproc}" -eq 1 ] && [ "${num_nodes}" -eq 1 ]; then

@@ -7,13 +7,14 @@
 #   --langs "en de ..."         languages to train on and to test (all eight)
 #   --subset full|10h|1h|10min  limited supervision: the training set of every language (full)
 #   --llm NAME                  Hugging Face name or folder of the LLM (mini trains a small one)
-#   --init_encoder DIR          start the encoder from that of another run, e.g. exp/mini/ctc
+#   --init_encoder PATH         start the encoder from that of another run, e.g. exp/mini/ctc, or from ESPnet's .pth
 #   --tag NAME                  everything a run makes lies under data/NAME and exp/NAME (the preset)
 #   --stage N, --stop_stage N   first and last stage (0, 9); finished and unchanged stages are skipped
 #   --force true                run finished stages in this range again
 #   --ngpu N                    GPUs for training (0 in mini, 8 in paper)
 #   --nproc N                   training processes on the CPU where there is no GPU (1)
 #   --nj N                      parallel jobs for features (2)
+#   --decode_nj N               processes that decode on the CPU (1); on GPUs there are --ngpu of them
 #   --corpus_opts "..."         of the made-up corpus, e.g. "--train_hours 9"
 #   --mini_llm_opts "..."       overrides of conf/mini/llm.yaml, e.g. "--max_steps 2000"
 #   --ctc_opts "..."            overrides of train_ctc.yaml, e.g. "--optim.lr 1e-3"
@@ -31,7 +32,7 @@ cd "$(dirname "$0")"
 . ./db.sh
 
 preset=mini corpora="" langs="en de nl fr es it pt pl" subset=full llm="" init_encoder="" tag=""
-stage=0 stop_stage=9 force=false ngpu="" nproc=1 nj=2
+stage=0 stop_stage=9 force=false ngpu="" nproc=1 nj=2 decode_nj=1
 corpus_opts="" mini_llm_opts="" ctc_opts="" llm_opts="" decode_opts=""
 . parse_options.sh
 [ -d "conf/${preset}" ] || die "--preset should be a folder in conf/ (mini, paper), got '${preset}'"
@@ -57,14 +58,14 @@ if run_stage 1 "prepare data" "${corpora}?" -- "${corpora}" "${langs}" "${subset
     finish_stage "${data}"/{train,dev,test}/text
 fi
 
-if run_stage 2 "extract fbank" "${data}"/{train,dev,test}/{wav.scp,text} "conf/${preset}/fbank.yaml"; then
+if run_stage 2 "extract fbank" "${data}"/{train,dev,test}/{wav.scp,text,utt2lang?,utt2prompt?} "conf/${preset}/fbank.yaml"; then
     for set in train dev test; do
         ${train_cmd} JOB=1:"${nj}" "${exp}/log/fbank_${set}.JOB.log" python -m speechllm.bin.extract_fbank \
             --config "conf/${preset}/fbank.yaml" --data_dir "${data}/${set}" --num_parts "${nj}" --part JOB
         python -m speechllm.bin.merge_feats --data_dir "${data}/${set}" --num_parts "${nj}"
         python -m speechllm.bin.compile_manifest "${data}/${set}"
     done
-    python -m speechllm.bin.compute_cmvn "${data}/train"
+    ${train_cmd} --num_threads "${nj}" "${exp}/log/cmvn.log" python -m speechllm.bin.compute_cmvn --nj "${nj}" "${data}/train"
     finish_stage "${data}"/{train,dev,test}/manifest.arrow "${data}/train/cmvn.ark"
 fi
 
@@ -81,7 +82,7 @@ if run_stage 3 "train tokenizer" "${data}/train/text" "conf/${preset}"/{tokenize
 fi
 
 if run_stage 4 "pretrain the CTC encoder" "${data}"/{train,dev}/{text,feats.scp} "${exp}/units.model" \
-    "conf/${preset}/train_ctc.yaml" ${init_encoder:+"${init_encoder}/best"} -- "${ctc_opts}"; then
+    "conf/${preset}/train_ctc.yaml" ${init_encoder:+"${init_encoder}"} -- "${ctc_opts}"; then
     discard_stale "${exp}/ctc"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_ctc.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_ctc \
         --config "conf/${preset}/train_ctc.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \
@@ -89,19 +90,19 @@ if run_stage 4 "pretrain the CTC encoder" "${data}"/{train,dev}/{text,feats.scp}
     finish_stage "${exp}/ctc/best"
 fi
 
-if run_stage 5 "train the LLM integration" "${exp}/ctc/best" "conf/${preset}/train_llm.yaml" "${base_llm}?" \
+if run_stage 5 "train the LLM integration" "${exp}/ctc/best" "conf/${preset}"/{train_llm,decode}.yaml "${base_llm}?" \
     -- "${base_llm}" "${llm_opts}"; then
     discard_stale "${exp}/llm"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_llm.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_llm \
         --config "conf/${preset}/train_llm.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \
-        --llm_name "${base_llm}" --encoder "${exp}/ctc" --exp_dir "${exp}/llm" ${llm_opts}
+        --decode_config "conf/${preset}/decode.yaml" --llm_name "${base_llm}" --encoder "${exp}/ctc" --exp_dir "${exp}/llm" ${llm_opts}
     finish_stage "${exp}/llm/best"
 fi
 
 if run_stage 6 "decode" "${exp}"/{ctc,llm}/best "conf/${preset}/decode.yaml" "${data}"/{dev,test}/text -- "${decode_opts}"; then
     for system in ctc llm; do
-        ${decode_cmd} --gpu "$((ngpu > 0))" "${exp}/log/decode_${system}.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.decode --config "conf/${preset}/decode.yaml" \
-            --model "${exp}/${system}" --out "${exp}/decode/${system}" ${decode_opts} "${data}/dev" "${data}/test"
+        ${decode_cmd} --gpu "${ngpu}" "${exp}/log/decode_${system}.log" launch.sh --ngpu "${ngpu}" --nproc "${decode_nj}" speechllm.bin.decode \
+            --config "conf/${preset}/decode.yaml" --model "${exp}/${system}" --out "${exp}/decode/${system}" ${decode_opts} "${data}/dev" "${data}/test"
     done
     finish_stage "${exp}"/decode/{ctc,llm}/{dev,test}/text
 fi
@@ -115,7 +116,8 @@ if run_stage 7 "score" "${exp}"/decode/{ctc,llm}/{dev,test}/{text,utt2status?} "
 fi
 
 if run_stage 8 "analyse" "${exp}/llm/best" "${data}/test/text"; then
-    python -m speechllm.bin.analyse --model "${exp}/llm" --out "${exp}/analysis" "${data}/test"
+    ${decode_cmd} --gpu "$((ngpu > 0))" "${exp}/log/analyse.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.analyse \
+        --model "${exp}/llm" --out "${exp}/analysis" "${data}/test"
     finish_stage "${exp}/analysis/alignment.json"
 fi
 

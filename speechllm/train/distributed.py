@@ -35,8 +35,14 @@ def init() -> Setup:
     """Join the processes that torchrun started, if it did; take a GPU if there is one.
 
     Raises:
-        UserError: more processes on this machine than GPUs.
+        UserError: more processes on this machine than GPUs, or none where launch.sh was asked for some.
     """
+    wanted = int(os.environ.get("SPEECHLLM_NGPU", 0))
+    if wanted and not torch.cuda.is_available():
+        raise UserError(
+            f"--ngpu {wanted}, but PyTorch {torch.__version__} finds no GPU it can use here; pass --ngpu 0, "
+            "or see what tools/check_install.py says"
+        )
     rank, world_size, local_rank = (
         int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
     )

@@ -2,9 +2,12 @@
 
 import json
 import re
+import tarfile
 
 import pytest
 from recipes.conftest import run
+
+from speechllm.bin import decode
 
 SMALL = [
     "--langs", "en de",
@@ -62,6 +65,31 @@ def test_second_run_skips_everything_and_says_so(finished):
     rest = stages(run(recipe / "run.sh", *SMALL))
     assert len(rest) == 10 and all("skipped" in line for line in rest.values())
     assert (recipe / "exp/small/llm/best/model.safetensors").stat().st_mtime_ns == before
+
+
+def test_two_processes_decode_as_one_does(finished):
+    recipe, _ = finished
+    texts = sorted((recipe / "exp/small/decode").glob("*/*/text"))
+    before = [path.read_text() for path in texts]
+    options = [*SMALL, "--decode_nj", "2", "--force", "true", "--stage", "6", "--stop_stage", "6"]
+    run(recipe / "run.sh", *options)
+    assert len(texts) == 4 and [path.read_text() for path in texts] == before
+
+
+def test_packed_model_decodes_from_anywhere(finished, tmp_path):
+    recipe, _ = finished
+    with tarfile.open(recipe / "exp/small/pack.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    base_llm = recipe / "exp/small/base_llm"
+    base_llm.rename(recipe / "exp/small/elsewhere")
+    options = ["--config", recipe / "conf/mini/decode.yaml", "--model", tmp_path / "model"]
+    data_dir = recipe / "data/small/test"
+    try:
+        decode.main([str(word) for word in (*options, "--out", tmp_path / "out", data_dir)])
+    finally:
+        (recipe / "exp/small/elsewhere").rename(base_llm)
+    expected = (recipe / "exp/small/decode/llm/test/text").read_text()
+    assert (tmp_path / "out/test/text").read_text() == expected
 
 
 def test_changed_config_makes_its_stage_and_the_following_stale(finished):

@@ -37,12 +37,20 @@ if "bin.score" in line:
 """
 
 
+def fake_machine(folder: Path, more: str = "") -> Path:
+    """A python that only writes down, and beside it an nvidia-smi that knows eight GPUs."""
+    gpus = "#!/bin/sh\nfor i in 0 1 2 3 4 5 6 7; do echo GPU $i; done\n"
+    recorder = RECORDER.format(python=sys.executable, log=folder / "log") + more
+    for name, text in (("python", recorder), ("nvidia-smi", gpus)):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    return folder / "python"
+
+
 @pytest.fixture(scope="module")
 def lines(toolkit, tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp("recorder")
-    fake, log = folder / "python", folder / "log"
-    fake.write_text(RECORDER.format(python=sys.executable, log=log))
-    fake.chmod(0o755)
+    fake = fake_machine(folder)
     options = [
         "--preset",
         "paper",
@@ -54,7 +62,7 @@ def lines(toolkit, tmp_path_factory) -> list[str]:
         "8",
     ]
     run(toolkit / "egs/mls/run.sh", *options, python=str(fake))
-    return Path(log).read_text().splitlines()
+    return (folder / "log").read_text().splitlines()
 
 
 def one(lines: list[str], word: str) -> str:
@@ -69,6 +77,7 @@ def test_paper_preset_trains_on_eight_gpus_with_its_own_configs(lines):
         assert f"--config conf/paper/{name}.yaml" in line
     assert "--llm_name meta-llama/Llama-2-7b-hf" in one(lines, "bin.train_llm")
     assert "--encoder exp/paper/ctc" in one(lines, "bin.train_llm")
+    assert "--decode_config conf/paper/decode.yaml" in one(lines, "bin.train_llm")
 
 
 def test_paper_preset_makes_no_corpus_and_no_llm(lines):
@@ -89,13 +98,15 @@ def test_every_set_is_prepared_extracted_and_scored(lines):
         "exp/paper/ctc",
         "exp/paper/llm",
     ]
+    for line in lines:
+        if "bin.decode" in line:
+            assert "--nproc_per_node 8 " in line and "--config conf/paper/decode.yaml" in line
+    assert one(lines, "bin.analyse").startswith("-m speechllm.bin.analyse ")  # one process, one GPU
 
 
 def test_failing_command_stops_the_recipe_and_shows_its_log(toolkit, tmp_path):
-    fake = tmp_path / "python"
-    text = RECORDER.format(python=sys.executable, log=tmp_path / "log")
-    fake.write_text(text + '\nif "train_ctc" in line:\n    sys.exit("error: no such luck")\n')
-    fake.chmod(0o755)
+    fails = '\nif "train_ctc" in line:\n    sys.exit("error: no such luck")\n'
+    fake = fake_machine(tmp_path, fails)
     options = ["--preset", "paper", "--corpora", str(tmp_path), "--llm", "x", "--tag", "failing"]
     output = run(toolkit / "egs/mls/run.sh", *options, python=str(fake), check=False)
     assert "no such luck" in output

@@ -12,6 +12,9 @@ import torch
 from safetensors.torch import load_file
 from train.tiny import batches, run
 
+from speechllm.errors import UserError
+from speechllm.train import distributed
+
 TEST = Path(__file__).resolve().parents[1]
 
 
@@ -136,3 +139,12 @@ def test_speech_llm_learns_the_same_with_ddp_and_fsdp(two):
     for a, b in zip(ours, theirs, strict=True):
         for name in a.keys() & {"loss", "grad_norm", "valid_nll", "average_nll"}:
             assert a[name] == pytest.approx(b[name], rel=1e-3), name
+
+
+def test_gpus_that_pytorch_cannot_use_are_not_replaced_by_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("SPEECHLLM_NGPU", "8")
+    with pytest.raises(UserError, match="--ngpu 8, but PyTorch .* finds no GPU.*--ngpu 0"):
+        distributed.init()
+    monkeypatch.setenv("SPEECHLLM_NGPU", "0")
+    assert distributed.init().device.type == "cpu"
