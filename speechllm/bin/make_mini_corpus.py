@@ -21,14 +21,14 @@ def get_parser():
     )
     parser.add_argument("--langs", help="languages to speak (all that the layout has)")
     parser.add_argument(
-        "--train_hours", type=float, default=4.5, help="of all languages together (4.5)"
+        "--train_hours", type=float, default=6.0, help="of all languages together (6)"
     )
     parser.add_argument("--dev_utts", type=int, default=40, help="dev utterances per language (40)")
     parser.add_argument(
         "--test_utts", type=int, default=75, help="test utterances per language (75)"
     )
     parser.add_argument(
-        "--speakers", type=int, default=24, help="training speakers per language (24)"
+        "--speakers", type=int, default=40, help="training speakers per language (40)"
     )
     parser.add_argument(
         "--seed", type=int, default=1, help="another seed says and sounds something else"
