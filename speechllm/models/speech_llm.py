@@ -15,7 +15,7 @@ class SpeechLlm(nn.Module):
         speech: maps features (S, T, F), (S,) to encoder frames (S, T', D), (S,).
         adaptor: maps encoder frames to (S, N, H), (S,).
         llm: frozen, with adapters, or trained.
-        train_encoder: whether ``speech`` learns; if not, it stays in eval mode and needs no gradients.
+        train_encoder: whether ``speech`` learns; if not, its encoder stays in eval mode and needs no gradients.
         target_masking: share of target tokens hidden from the LLM's input in training; what must be predicted
             stays complete (arXiv:2307.11795).
         mask_id: token whose embedding stands in for a hidden one; None hides with zeros.
@@ -49,7 +49,7 @@ class SpeechLlm(nn.Module):
     def train(self, mode: bool = True):
         super().train(mode)
         if not self.train_encoder:
-            self.speech.eval()
+            self.speech.encoder.eval()  # but what it hears may be augmented: it errs on new voices
         return self
 
     def checkpoint_state_dict(self) -> dict[str, Tensor]:

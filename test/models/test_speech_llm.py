@@ -104,7 +104,8 @@ def test_frozen_parts_stay_in_eval_mode():
     model.llm.add_lora(4, 8.0, 0.1)
     model.train()
     training = {name for name, module in model.named_modules() if module.training}
-    assert not any(name.startswith("speech.") for name in training)
+    assert not any(name.startswith("speech.encoder") for name in training)
+    assert "speech.spec_augment" in training
     in_llm = {n for n in training if n.startswith("llm.model")}
     assert in_llm and all("lora_dropout" in name for name in in_llm)
 
