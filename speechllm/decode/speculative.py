@@ -10,6 +10,9 @@ from speechllm.decode.llm import Hypothesis
 from speechllm.errors import UserError
 
 CHUNK = 1024  # positions whose logits are computed at once
+# After the first pass, only so much of a draft is checked as its quality so far promises to be right: it saves
+# computing where that is dear (a CPU, large batches) and costs hardly any passes.
+MIN_GUESS, GROWTH = 4, 2
 
 
 @dataclass
@@ -110,7 +113,7 @@ class Speculation:
             agreed += 1
         self.stats.num_accepted += agreed
         left = self.max_tokens - len(self.hyp.token_ids)
-        self.guess = self.draft.rest()[:left]
+        self.guess = self.draft.rest()[: min(left, max(MIN_GUESS, GROWTH * agreed))]
         return agreed
 
 

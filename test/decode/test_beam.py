@@ -135,7 +135,8 @@ def test_scores_under_prefix_attention_are_those_of_a_full_forward():
             x = torch.cat([row, model.llm.embed(torch.tensor(hyp.token_ids))])[None]
             span_now = torch.nn.functional.pad(span, (0, len(hyp.token_ids)))[None]
             mask = prefix_mask(torch.tensor([x.size(1)]), span_now)
-            log_probs = model.llm.logits(model.llm.hidden(x, mask))[0, len(row) - 1 :]
-            log_probs = log_probs.log_softmax(-1)
+            with torch.no_grad():
+                logits = model.llm.logits(model.llm.hidden(x, mask))
+            log_probs = logits[0, len(row) - 1 :].log_softmax(-1)
             want = sum(float(log_probs[i, t]) for i, t in enumerate(tokens))
             assert hyp.score == pytest.approx(want, abs=1e-3)

@@ -1,0 +1,61 @@
+"""Rescoring: CTC scores against all alignments, the best weights against trying by hand."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from speechllm.decode.rescore import Weights, choose, ctc_scores, tune
+
+
+def all_alignments(log_probs, units):
+    """log of the summed probability of the frame labels that give these units."""
+    T, V = log_probs.shape
+    total = 0.0
+    for labels in itertools.product(range(V), repeat=T):
+        if [unit for unit, _ in itertools.groupby(labels) if unit] == units:
+            total += math.exp(sum(float(log_probs[t, label]) for t, label in enumerate(labels)))
+    return math.log(total) if total else -math.inf
+
+
+def test_ctc_scores_are_sums_over_alignments_in_any_batch():
+    torch.manual_seed(0)
+    log_probs, lens = torch.randn(3, 5, 4).log_softmax(-1), torch.tensor([5, 3, 0])
+    units = [[[1, 2], [], [3, 3, 1], [1, 1, 1, 1]], [[2], [1, 1, 1]], [[], [1]]]
+    scores = ctc_scores(log_probs, lens, units)
+    for row, n, hyps, got in zip(log_probs, lens.tolist(), units, scores, strict=True):
+        assert got == pytest.approx([all_alignments(row[:n], hyp) for hyp in hyps], abs=1e-4)
+    assert scores[0][3] == scores[1][1] == -math.inf
+
+
+LLM = [[-1.0, -1.5, -4.0], [-2.0, -2.1]]
+CTC = [[-9.0, -3.0, -2.0], [-1.0, -math.inf]]
+NUM_WORDS = [[3, 3, 4], [2, 2]]
+ERRORS = [[2, 0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("weights", "want"),
+    [
+        (Weights(0.0), [0, 0]),
+        (Weights(0.5), [1, 0]),
+        (Weights(1.0), [2, 0]),
+        (Weights(0.0, 4.0), [2, 0]),
+    ],
+)
+def test_weights_choose(weights, want):
+    assert choose(LLM, CTC, NUM_WORDS, weights) == want
+
+
+def test_tuning_takes_the_smallest_weight_with_the_fewest_errors():
+    best, tried = tune(LLM, CTC, NUM_WORDS, ERRORS)
+    # the second hypothesis wins from -1 + w - 9 w < -1.5 + 1.5 w - 3 w, w > 1 / 13
+    assert best == Weights(0.1, 0.0)
+    assert tried[Weights(0.0, 0.0)] == 2 and tried[best] == 0
+    assert min(tried.values()) == 0 and len(tried) == 21 * 4
+
+
+def test_impossible_hypotheses_lose_only_where_ctc_counts():
+    assert choose([[-1.0, -2.0]], [[-math.inf, -5.0]], [[1, 1]], Weights(0.0)) == [0]
+    assert choose([[-1.0, -2.0]], [[-math.inf, -5.0]], [[1, 1]], Weights(0.05)) == [1]
