@@ -128,7 +128,9 @@ class TrainCtcConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     flat_start: int = 0  # micro-batches in which the loss goes over from a uniform alignment to CTC
-    intermediate_layers: list[int] = field(default_factory=list)  # layers with a CTC loss of their own
+    intermediate_layers: list[int] = field(
+        default_factory=list
+    )  # layers with a CTC loss of their own
     intermediate_weight: float = 0.3  # share of the loss that is theirs
 
 

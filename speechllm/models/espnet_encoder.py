@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import inspect
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -127,8 +128,11 @@ class EspnetEncoder(nn.Module):
             lens = (lens - kernel) // stride + 1
         return lens
 
-    def forward(self, feats: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (B, T, F), (B,) to (B, T', D), (B,); zeros fill an input shorter than ``min_frames``."""
+    def forward(self, feats: Tensor, lens: Tensor, after: Collection[int] = ()):
+        """Map (B, T, F), (B,) to (B, T', D), (B,); with ``after``, also to the outputs of the layers of these numbers.
+
+        Layers count from 1. Zeros fill an input shorter than ``min_frames``.
+        """
         shortest, longest = int(lens.min()), int(lens.max())
         feats = feats[:, :longest]
         if shortest < self.min_frames:
@@ -137,9 +141,26 @@ class EspnetEncoder(nn.Module):
         lens = lens.clamp(min=self.min_frames)
         out_lens = self.output_lens(lens)
         self.real = lens_to_mask(out_lens, int(out_lens.max()))[:, None]
-        out = self.encoder(feats, lens)[0]
-        self.real = None
-        return (out[0] if isinstance(out, tuple) else out), out_lens
+        kept = []
+        hooks = [
+            layer.register_forward_hook(lambda module, args, output: kept.append(output[0]))
+            for number, layer in enumerate(self.layers, start=1)
+            if number in after
+        ]
+        try:
+            out = first(self.encoder(feats, lens))
+        finally:
+            self.real = None
+            for hook in hooks:
+                hook.remove()
+        norm = getattr(self.encoder, "after_norm", nn.Identity())  # as in ESPnet's intermediate CTC
+        kept = [norm(first(x)) for x in kept]
+        return (first(out), out_lens, kept) if after else (first(out), out_lens)
+
+
+def first(output):
+    """Frames without what an ESPnet module may give along with them."""
+    return output[0] if isinstance(output, tuple) else output
 
 
 def read_espnet_weights(path: str | Path) -> dict[str, Tensor]:

@@ -109,6 +109,19 @@ def test_a_ctc_model_trains_all_of_the_encoder():
     assert all(p.grad is not None for p in model.parameters())
 
 
+def test_intermediate_ctc_reads_the_layers_that_it_asks_for():
+    encoder = small().eval()
+    feats, lens = torch.randn(2, 90, 20), torch.tensor([90, 70])
+    out, out_lens, kept = encoder(feats, lens, after=(1, 2))
+    assert len(kept) == 2 and kept[0].shape == out.shape
+    torch.testing.assert_close(kept[1], out)
+    assert (kept[0] - out).abs().max() > 1e-3
+    assert torch.equal(encoder(feats, lens)[0], out)
+    model = CtcModel(speech_encoder(small()), 10, intermediate_layers=(1,)).train()
+    loss, _, _ = model(feats, lens, torch.tensor([[1, 2], [3, 0]]), torch.tensor([2, 1]))
+    assert loss.isfinite()
+
+
 def test_activation_checkpointing_is_refused():
     with pytest.raises(UserError, match="train.activation_checkpointing"):
         CtcModel(speech_encoder(small()), 10).enable_activation_checkpointing()
