@@ -24,7 +24,7 @@ def make_llm(vocab_size: int, small: bool = False) -> Llm:
     path = ROOT / "egs/mls/conf/mini/llm.yaml"
     shape = yaml.safe_load(path.read_text(encoding="utf-8"))
     if small:
-        shape |= {"dim": 32, "num_layers": 2, "ffn_dim": 48}
+        shape |= {"dim": 32, "num_layers": 2, "num_heads": 4, "ffn_dim": 48}
     torch.manual_seed(0)
     config = LlamaConfig(
         hidden_size=shape["dim"],
