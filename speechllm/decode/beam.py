@@ -94,7 +94,7 @@ def beam_search(
     search = [Beams(num_beams, limit, length_penalty) for limit in max_tokens]
     logits, state = llm.start(rows, speech)
     device, V = logits.device, logits.size(-1)
-    active, width = list(range(len(rows))), 1
+    active, width, num_read = list(range(len(rows))), 1, 0
     scores = torch.zeros(len(rows), 1, device=device)
     seen = torch.zeros_like(logits, dtype=torch.bool) if repetition_penalty != 1.0 else None
     for beams in search:
@@ -115,12 +115,14 @@ def beam_search(
         if not kept:
             break
         if flat != list(range(len(active) * width)):
-            llm.select(state, torch.tensor(flat, device=device))
+            # Beams of one utterance share its prompt: while none leaves, only what follows is moved.
+            same_rows = len(kept) == len(active) and len(flat) == len(active) * width
+            llm.select(state, torch.tensor(flat, device=device), num_read if same_rows else None)
         active, width = kept, len(flat) // len(kept)
         token_ids = torch.tensor(tokens, device=device)
         if seen is not None:
             seen = seen[torch.tensor(flat, device=device)]
             seen[torch.arange(len(flat), device=device), token_ids] = True
         scores = torch.tensor([search[b].running_scores for b in active], device=device)
-        logits = llm.step(state, token_ids)
+        logits, num_read = llm.step(state, token_ids), num_read + 1
     return [beams.nbest() for beams in search]

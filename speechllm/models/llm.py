@@ -67,10 +67,8 @@ class Llm(nn.Module):
         Args:
             targets: names of the matrices to adapt; by default those of self-attention.
         """
-        from peft import (
-            LoraConfig,
-            inject_adapter_in_model,
-        )  # three seconds to import, and only needed here
+        # It takes three seconds to import, and is only needed here.
+        from peft import LoraConfig, inject_adapter_in_model
 
         names = {name.rsplit(".", 1)[-1] for name, _ in self.model.named_modules()}
         targets = targets or next((t for t in ATTENTION_TARGETS if names.issuperset(t)), ())
@@ -103,10 +101,8 @@ class Llm(nn.Module):
         for name, module in self.model.named_modules():
             if "lora_dropout" in name:
                 module.train(mode)
-        if self.checkpointing:
-            for (
-                layer
-            ) in self.decoder_layers():  # transformers recomputes only in layers that "train"
+        if self.checkpointing:  # transformers recomputes only in layers that "train"
+            for layer in self.decoder_layers():
                 layer.training = mode
         self.training = mode
         return self
@@ -124,6 +120,11 @@ class Llm(nn.Module):
     def embed(self, token_ids: Tensor) -> Tensor:
         """Map ids (...) to embeddings (..., H)."""
         return self.model.get_input_embeddings()(token_ids)
+
+    def embedding_rms(self) -> Tensor:
+        """Root mean square of the token embeddings: ()."""
+        weight = self.model.get_input_embeddings().weight.detach()
+        return torch.linalg.vector_norm(weight, dtype=torch.float32) / weight.numel() ** 0.5
 
     def hidden(
         self,
@@ -185,9 +186,7 @@ class Llm(nn.Module):
         speech: list[Tensor] | None = None,
         drafts: list[list[int]] | None = None,
     ) -> tuple[Tensor, DecodeState]:
-        """Read prompts, and drafts of what may follow them, before decoding.
-
-        Prompts are padded on the left, so that all end at the same column, and drafts on the right.
+        """Read prompts, padded on the left, and drafts of what may follow them, padded on the right.
 
         Args:
             rows: B embeddings (L_b, H).
@@ -250,8 +249,7 @@ class Llm(nn.Module):
     @property
     def can_forget(self) -> bool:
         """Whether ``forget`` works: no layer of the cache may be one that drops what it has read."""
-        layers = DynamicCache(config=self.config).layers
-        return all(type(layer) is DynamicLayer for layer in layers)
+        return all(type(layer) is DynamicLayer for layer in DynamicCache(config=self.config).layers)
 
     def start(
         self, rows: list[Tensor], speech: list[Tensor] | None = None
@@ -265,8 +263,17 @@ class Llm(nn.Module):
         hidden = self._read(state, token_ids[:, None], torch.ones_like(token_ids))
         return self.logits(hidden[:, 0])
 
-    def select(self, state: DecodeState, rows: Tensor):
-        """Keep, repeat or reorder the rows of a state by index (B',)."""
+    def select(self, state: DecodeState, rows: Tensor, num_columns: int | None = None):
+        """Keep, repeat or reorder the rows of a state by index (B',).
+
+        With ``num_columns``, all but so many columns at the end are known to stay as they are.
+        """
+        if num_columns is not None and self.can_forget:
+            for layer in state.cache.layers:
+                for kept in (layer.keys, layer.values):
+                    end = kept[:, :, kept.size(2) - num_columns :]
+                    end.copy_(end[rows])
+            return
         state.cache.batch_select_indices(rows)
         state.mask, state.positions = state.mask[rows], state.positions[rows]
 

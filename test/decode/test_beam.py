@@ -140,3 +140,11 @@ def test_scores_under_prefix_attention_are_those_of_a_full_forward():
             log_probs = logits[0, len(row) - 1 :].log_softmax(-1)
             want = sum(float(log_probs[i, t]) for i, t in enumerate(tokens))
             assert hyp.score == pytest.approx(want, abs=1e-3)
+
+
+def test_utterances_that_end_at_once_leave_the_others_alone():
+    llm = ending_llm("llama")
+    rows, limits = prompts((3, 11, 1, 6)), [0, 0, 7, 0]  # one of four goes on, and becomes four
+    together = beam_search(llm, rows, limits, EOS_ID)
+    (alone,) = beam_search(llm, rows[2:3], [7], EOS_ID)
+    assert [h.token_ids for h in together[2]] == [h.token_ids for h in alone]
