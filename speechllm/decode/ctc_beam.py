@@ -43,7 +43,7 @@ class NgramDecoder:
         word_score: float = 0.0,
         unk_score: float = -10.0,
         beam_size: int = 50,
-        beam_units: int = 30,
+        beam_units: int = 10,
         beam_threshold: float = 25.0,
         nbest: int = 1,
         blank_id: int = 0,
