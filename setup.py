@@ -38,6 +38,7 @@ setup(
     ],
     extras_require={
         "espnet": ["espnet>=202511"],
+        "ngram": ["flashlight-text>=0.0.7", "kenlm>=0.3"],  # has no wheel for Python 3.13
         "test": [
             "pre-commit>=4.0",
             "pre-commit-hooks>=5.0",

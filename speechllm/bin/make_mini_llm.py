@@ -31,8 +31,7 @@ def main(argv=None):
         if lang in LANGS:  # other languages are known from the transcripts alone
             made = sentences(lang, config.num_sentences, seed=config.seed, split="train")
             pairs += [(s.text, s.english if lang != "en" else "") for s in made]
-    if args.text:
-        pairs += [(text, "") for text in read_table(args.text).values()]
+    transcripts = list(read_table(args.text).values()) if args.text else []
     settings = dataclasses.asdict(config)
     for name in ("num_sentences", "lr", "muon_lr"):
         settings.pop(name)
@@ -40,7 +39,7 @@ def main(argv=None):
     def make_optimizer(matrices, others):
         return MuonAdamW(matrices, others, config.muon_lr, config.lr)
 
-    train_llm(args.out, pairs, make_optimizer=make_optimizer, **settings)
+    train_llm(args.out, pairs, transcripts, make_optimizer=make_optimizer, **settings)
 
 
 if __name__ == "__main__":

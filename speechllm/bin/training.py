@@ -111,10 +111,8 @@ def run_training(
     wrapped = wrap(model, setup, options.parallel, options.activation_checkpointing)
     if settings.optimizer == "muon":
         matrices = hidden_matrices(unwrap(wrapped))
-        if not matrices or lr_scales:
-            raise UserError(
-                "optim.optimizer: muon is for an encoder that learns at the full rate; use adamw here"
-            )
+        if lr_scales:
+            raise UserError("optim.optimizer: muon knows no encoder_lr_scale; set it to 1, or use adamw")
         ids = {id(p) for p in matrices}
         optimizer = MuonAdamW(
             matrices,
@@ -167,11 +165,14 @@ def run_training(
 
 
 def hidden_matrices(model) -> list:
-    """The encoder's trained 2-D weights; output layers and what belongs to the LLM stay out."""
+    """The trained 2-D weights of encoder, adaptor and adapters; embeddings and output layers stay out."""
     return [
         p
         for name, p in model.named_parameters()
-        if p.requires_grad and p.ndim == 2 and name.startswith("speech.")
+        if p.requires_grad
+        and p.ndim == 2
+        and name.startswith(("speech.", "adaptor.", "llm."))
+        and not any(part in name for part in ("embed", "lm_head"))
     ]
 
 

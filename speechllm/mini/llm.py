@@ -22,6 +22,7 @@ from speechllm.errors import UserError
 
 UNK_ID, BOS_ID, EOS_ID = 0, 1, 2
 TRANSLATE = "translate to english:"
+TRANSCRIPT_WEIGHT = 10
 
 
 def train_tokenizer(texts: list[str], vocab_size: int, out_dir: Path):
@@ -66,14 +67,22 @@ def corrupt(ids: list[int], vocab_size: int, rng: random.Random) -> list[int]:
     return out
 
 
+def stretch(ids: list[int], filler: int, rng: random.Random) -> list[int]:
+    """Ids that last for one to three positions each, with some of the same filler between them."""
+    out = []
+    for token in ids:
+        out += [token] * rng.choice((1, 1, 1, 2, 3)) + [filler] * rng.choice((0, 1, 1, 2, 3))
+    return out
+
+
 def documents(
     sentences: list[tuple[str, str]], encode, vocab_size: int, rng: random.Random
 ) -> Iterator[tuple[list[int], int]]:
     """Endless training documents, as ids and the position from which they are worth predicting.
 
-    Half of them repeat a sentence, ``sentence <s> sentence </s>``, which is the layout of recognition with the
-    audio in place of the first sentence. The others are sentences as they are, repeated from a damaged copy,
-    repeated in a random order, and translated where there is a translation.
+    Most of them repeat a sentence, ``sentence <s> sentence </s>``, which is the layout of recognition with the
+    audio in place of the first sentence: as it is, from a damaged copy, from one that is drawn out with a filler
+    between its tokens, in a random order. The others are sentences alone, and translated where there is a translation.
 
     Args:
         sentences: pairs of a text and its English translation ("" where there is none).
@@ -85,18 +94,22 @@ def documents(
         rng.shuffle(encoded)
         for ids, english in encoded:
             kind = rng.random()
-            if kind < 0.50:
+            if kind < 0.45:
                 yield [*ids, BOS_ID, *ids, EOS_ID], 0
-            elif kind < 0.60:
+            elif kind < 0.53:
                 yield [BOS_ID, *ids, EOS_ID], 0
-            elif kind < 0.70:
+            elif kind < 0.61:
                 shuffled = rng.sample(ids, len(ids))
                 yield [*shuffled, BOS_ID, *shuffled, EOS_ID], len(shuffled)
-            elif kind < 0.88 or english is None:
+            elif kind < 0.71 or (english is None and kind < 0.80):
                 source = corrupt(ids, vocab_size, rng)
                 yield [*source, BOS_ID, *ids, EOS_ID], len(source)
-            else:
+            elif kind < 0.80:
                 yield [*instruction, *ids, BOS_ID, *english, EOS_ID], len(instruction) + len(ids)
+            else:
+                source = corrupt(ids, vocab_size, rng) if rng.random() < 0.5 else ids
+                source = stretch(source, rng.randrange(3, vocab_size), rng)
+                yield [*source, BOS_ID, *ids, EOS_ID], len(source)
 
 
 def batches(docs: Iterator[tuple[list[int], int]], batch_tokens: int, pool: int = 2048):
@@ -158,6 +171,7 @@ def decoder_layers(model) -> torch.nn.ModuleList:
 def train_llm(
     out_dir: str | Path,
     sentences: list[tuple[str, str]],
+    transcripts: list[str],
     *,
     architecture: str = "llama",
     dim: int = 256,
@@ -176,12 +190,15 @@ def train_llm(
 
     Args:
         sentences: texts with their English translation, "" where there is none.
+        transcripts: texts that it reads as well and that count most for its tokenizer. Trained on the same, CTC
+            units of kind bpe are then mostly its tokens, and what stands at one position of speech is one token.
         make_optimizer: from the matrices inside the model and its other parameters; every group of the optimizer
             has its ``peak_lr``.
 
     Raises:
         UserError: no sentences.
     """
+    sentences = sentences + [(text, "") for text in transcripts]
     if not sentences:
         raise UserError(
             "the small LLM has no text to read; give it a grammar (langs) or a text file"
@@ -189,7 +206,8 @@ def train_llm(
     out_dir, building = Path(out_dir), Path(f"{out_dir}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    texts = sorted({t for pair in sentences for t in pair if t}) + [TRANSLATE] * 20
+    texts = sorted({text for text, _ in sentences}) + TRANSCRIPT_WEIGHT * transcripts
+    texts += [TRANSLATE] * TRANSCRIPT_WEIGHT
     tokenizer = train_tokenizer(texts, vocab_size, building)
 
     def encode(text):

@@ -11,6 +11,9 @@ from speechllm.models.llm import Llm, prefix_mask
 class SpeechLlm(nn.Module):
     """An LLM that reads speech embeddings among its text embeddings (arXiv:2307.11795, arXiv:2307.03917).
 
+    What the adaptor gives is scaled by the size of the LLM's own embeddings: an LLM adds to what stands at a
+    position, and beside vectors ten times as large what its layers add would be lost.
+
     Args:
         speech: maps features (S, T, F), (S,) to encoder frames (S, T', D), (S,).
         adaptor: maps encoder frames to (S, N, H), (S,).
@@ -45,6 +48,7 @@ class SpeechLlm(nn.Module):
         self.ctc_head = ctc_head.requires_grad_(False) if ctc_head is not None else None
         self.train_encoder, self.attention = train_encoder, attention
         self.target_masking, self.mask_id = target_masking, mask_id
+        self.register_buffer("embedding_rms", llm.embedding_rms())
 
     def train(self, mode: bool = True):
         super().train(mode)
@@ -70,7 +74,8 @@ class SpeechLlm(nn.Module):
         """Map (S, T, F), (S,) to speech positions (S, N, H), (S,)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_encoder):
             encoder_out, lens = self.speech(feats, feat_lens)
-        return self.adaptor(encoder_out, lens)
+        positions, lens = self.adaptor(encoder_out, lens)
+        return positions * self.embedding_rms.to(positions.dtype), lens
 
     def inputs(self, feats, feat_lens, prompts, targets=None):
         """Embeddings (B, L, H) of the joined rows, and the ``Joined`` that says what lies where."""

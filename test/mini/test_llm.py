@@ -1,14 +1,14 @@
 """The small LLM: what it reads, and that it comes out as any other Hugging Face folder."""
 
 import random
-from itertools import islice
+from itertools import groupby, islice
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from speechllm.errors import UserError
-from speechllm.mini.llm import BOS_ID, EOS_ID, batches, corrupt, documents, train_llm
+from speechllm.mini.llm import BOS_ID, EOS_ID, batches, corrupt, documents, stretch, train_llm
 
 WORDS = {word: 10 + i for i, word in enumerate("translate to english: a b c d e f".split())}
 PAIRS = [("a b c", "d e"), ("b c d e", ""), ("c a", "f")]
@@ -52,7 +52,7 @@ def kinds_of(docs):
 def test_documents_repeat_repair_and_translate():
     docs = list(islice(documents(PAIRS, encode, 30, random.Random(0)), 3000))
     found = kinds_of(docs)
-    assert all(found.values()) and found["copy"] > 0.4 * len(docs)
+    assert all(found.values()) and found["copy"] > 0.3 * len(docs)
 
 
 def test_a_damaged_copy_is_near_its_source():
@@ -61,6 +61,13 @@ def test_a_damaged_copy_is_near_its_source():
     damaged = corrupt(ids, 2000, rng)
     assert damaged != ids and abs(len(damaged) - 1000) < 50
     assert len(set(damaged) & set(ids)) > 850
+
+
+def test_a_stretched_text_is_the_text_without_repeats_and_fillers():
+    ids, filler = list(range(10, 500)), 3
+    longer = stretch(ids, filler, random.Random(0))
+    assert len(longer) > 2 * len(ids)
+    assert [token for token, _ in groupby(longer) if token != filler] == ids
 
 
 def test_labels_are_the_ids_from_where_prediction_begins():
@@ -83,7 +90,8 @@ def test_it_is_an_ordinary_folder_that_has_learnt(tmp_path, architecture):
     torch.manual_seed(0)
     train_llm(
         tmp_path / "llm",
-        sentences,
+        sentences[:1],
+        ["ein hund schläft"],
         architecture=architecture,
         **sizes,
         batch_tokens=400,
@@ -102,4 +110,4 @@ def test_it_is_an_ordinary_folder_that_has_learnt(tmp_path, architecture):
 
 def test_no_text_is_an_error(tmp_path):
     with pytest.raises(UserError, match="no text"):
-        train_llm(tmp_path / "llm", [], make_optimizer=make_optimizer)
+        train_llm(tmp_path / "llm", [], [], make_optimizer=make_optimizer)
