@@ -93,6 +93,7 @@ class OptimConfig:
     final_lr: float = 1e-5  # at max_steps
     warmup_steps: int = 5000
     max_steps: int = 100_000
+    max_epochs: int = 0  # on little data fewer steps, about so many passes over it; 0: no limit
     schedule: Literal["exponential", "linear", "cosine", "inverse_sqrt", "constant"] = "exponential"
     beta1: float = 0.9
     beta2: float = 0.98
@@ -204,6 +205,8 @@ class DecodeConfig:
     """conf/*/decode.yaml"""
 
     batch_frames: int = 30_000  # frames of 10 ms per batch, padding included
+    num_beams: int = 1  # 1: greedy; more: beam search, and n-best lists of so many
+    length_penalty: float = 1.0  # beams are ranked by log-probability / tokens ^ length_penalty
     repetition_penalty: float = 1.0
     max_tokens_per_second: float = 10.0  # an output may have this many tokens per second of audio
     extra_tokens: int = 10  # and this many on top

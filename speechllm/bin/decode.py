@@ -3,8 +3,18 @@
 python -m speechllm.bin.decode --model exp/mini/llm --out exp/mini/decode/llm data/mini/test
 """
 
+from typing import NamedTuple
+
 from speechllm.bin import cli
 from speechllm.config import DecodeConfig
+
+
+class Output(NamedTuple):
+    """What was recognised in an utterance; ``nbest`` pairs texts with scores, best first, with beams only."""
+
+    text: str
+    status: str  # "ok", or "max_length": stopped by the length limit
+    nbest: tuple[tuple[str, float], ...] = ()
 
 
 def get_parser(argv=None):
@@ -23,7 +33,7 @@ def get_parser(argv=None):
     parser.add_argument(
         "--out",
         required=True,
-        help="OUT/<name of the data directory>/{text,utt2status} are written",
+        help="OUT/<name of the data directory>/{text,utt2status} are written, with beams nbest/ as well",
     )
     return parser
 
@@ -41,7 +51,7 @@ def load_feats(rows, device):
 
 
 def ctc_recognizer(model, tokenizer, device):
-    """A function from rows of a manifest to pairs (text, status)."""
+    """A function from rows of a manifest to an ``Output`` each."""
     import torch
 
     from speechllm.decode.ctc import ctc_greedy
@@ -49,16 +59,24 @@ def ctc_recognizer(model, tokenizer, device):
     @torch.no_grad()
     def recognize(rows):
         log_probs, lens = model.log_probs(*load_feats(rows, device))
-        return [(tokenizer.decode(units), "ok") for units in ctc_greedy(log_probs, lens)]
+        return [Output(tokenizer.decode(units), "ok") for units in ctc_greedy(log_probs, lens)]
 
     return recognize
 
 
 def llm_recognizer(model, tokenizer, template, config: DecodeConfig, device):
-    """A function from rows of a manifest to pairs (text, status); status is "max_length" at the limit."""
+    """A function from rows of a manifest to an ``Output`` each."""
     import torch
 
+    from speechllm.decode.beam import beam_search
     from speechllm.decode.llm import greedy
+
+    def texts_of(hyps):
+        """Texts with scores, best first; of hypotheses that read alike only the best."""
+        best = {}
+        for hyp in hyps:
+            best.setdefault(tokenizer.decode(hyp.token_ids).strip(), hyp.score)
+        return tuple(best.items())
 
     @torch.no_grad()
     def recognize(rows):
@@ -71,10 +89,14 @@ def llm_recognizer(model, tokenizer, template, config: DecodeConfig, device):
         limits = [
             config.extra_tokens + int(config.max_tokens_per_second * n / 100) for n in lens.tolist()
         ]
-        hyps = greedy(
-            model.llm, inputs, limits, tokenizer.eos_id, speech, config.repetition_penalty
-        )
-        return [(tokenizer.decode(h.token_ids).strip(), h.status) for h in hyps]
+        common = {"speech": speech, "repetition_penalty": config.repetition_penalty}
+        if config.num_beams == 1:
+            hyps = greedy(model.llm, inputs, limits, tokenizer.eos_id, **common)
+            return [Output(tokenizer.decode(h.token_ids).strip(), h.status) for h in hyps]
+        beams = {"num_beams": config.num_beams, "length_penalty": config.length_penalty}
+        lists = beam_search(model.llm, inputs, limits, tokenizer.eos_id, **common, **beams)
+        found = [(texts_of(hyps), hyps[0].status) for hyps in lists]
+        return [Output(nbest[0][0], status, nbest) for nbest, status in found]
 
     return recognize
 
@@ -109,6 +131,7 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
     from speechllm.data.manifest import Manifest
     from speechllm.data.sampler import batches_in_order
     from speechllm.data.tables import write_table
+    from speechllm.score.nbest import Nbest, write_nbest
     from speechllm.train import distributed
 
     manifest = Manifest.open(Path(data_dir) / "manifest.arrow")
@@ -116,8 +139,8 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
     own, hyps, start = plan[setup.rank :: setup.world_size], {}, time.monotonic()
     for done, batch in enumerate(own, start=1):
         rows = [manifest.row(i) for i in batch]
-        for row, (text, status) in zip(rows, recognize(rows), strict=True):
-            hyps[row.utt_id] = " ".join(text.split()), status
+        for row, output in zip(rows, recognize(rows), strict=True):
+            hyps[row.utt_id] = output
         if setup.is_main:
             print(f"{data_dir}: batch {done}/{len(own)}", flush=True)
     hyps = {utt_id: hyp for part in distributed.gather(hyps, setup) for utt_id, hyp in part.items()}
@@ -127,8 +150,12 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
     rtf = f"{audio:.0f} s of audio in {took:.1f} s, real-time factor {took / audio:.4f}"
     print(f"{data_dir}: {len(hyps)} utterances, {rtf}")
     Path(out_dir).mkdir(parents=True, exist_ok=True)
-    write_table(Path(out_dir) / "utt2status", {u: status for u, (_, status) in hyps.items()})
-    write_table(Path(out_dir) / "text", {u: text for u, (text, _) in hyps.items()})
+    if any(output.nbest for output in hyps.values()):
+        lists = {utt_id: hyps[utt_id].nbest for utt_id in sorted(hyps)}
+        texts, scores = ([[pair[i] for pair in nbest] for nbest in lists.values()] for i in (0, 1))
+        write_nbest(Path(out_dir) / "nbest", Nbest(list(lists), texts, {"llm": scores}))
+    write_table(Path(out_dir) / "utt2status", {u: output.status for u, output in hyps.items()})
+    write_table(Path(out_dir) / "text", {u: " ".join(o.text.split()) for u, o in hyps.items()})
 
 
 def main(argv=None):

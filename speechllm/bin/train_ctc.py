@@ -63,6 +63,7 @@ def main(argv=None):
     )
     batches = training.epoch_batches(manifest, chosen, config.data, config.train.seed, setup, load)
 
+    train_frames = int(manifest.num_frames[chosen].sum())
     validate = training.validator(
         args.valid_dir,
         ctc_recognizer(model, tokenizer, setup.device),
@@ -76,7 +77,15 @@ def main(argv=None):
         model="ctc", num_units=tokenizer.vocab_size, num_mel_bins=len(cmvn[0]), config=config
     )
     training.run_training(
-        model, batches, validate, saved, {"units.model": args.units}, config, args, setup
+        model,
+        batches,
+        train_frames,
+        validate,
+        saved,
+        {"units.model": args.units},
+        config,
+        args,
+        setup,
     )
     distributed.close()
 

@@ -59,6 +59,7 @@ def main(argv=None):
     chosen = training.usable(manifest, config.data.max_frames, [], setup)
     batches = training.epoch_batches(manifest, chosen, config.data, config.train.seed, setup, load)
 
+    train_frames = int(manifest.num_frames[chosen].sum())
     validate = training.validator(
         args.valid_dir,
         llm_recognizer(model, tokenizer, template, decode_config, setup.device),
@@ -87,7 +88,9 @@ def main(argv=None):
             "units.model": encoder_path / "units.model",
             "tokenizer": Path(folder) / "tokenizer",
         }
-        training.run_training(model, batches, validate, saved, files, config, args, setup, scales)
+        training.run_training(
+            model, batches, train_frames, validate, saved, files, config, args, setup, scales
+        )
     distributed.close()
 
 

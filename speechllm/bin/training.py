@@ -1,6 +1,7 @@
 """What the training commands share: from a manifest to this process's batches, and from a config to the loop."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,9 +90,20 @@ def epoch_batches(
     return batches
 
 
+def limit_steps(optim: OptimConfig, train_frames: int, batch_frames: int, setup: Setup):
+    """The config with no more ``max_steps`` than about ``max_epochs`` passes over so many frames take."""
+    if not optim.max_epochs:
+        return optim
+    per_epoch = train_frames / (batch_frames * optim.accum * setup.world_size)
+    return dataclasses.replace(
+        optim, max_steps=min(optim.max_steps, math.ceil(optim.max_epochs * per_epoch))
+    )
+
+
 def run_training(
     model,
     batches,
+    train_frames: int,
     validate,
     config_text: str,
     files: dict,
@@ -103,16 +115,19 @@ def run_training(
     """Spread the model, make the optimizer, and train.
 
     Args:
-        config: has ``optim`` and ``train``.
+        train_frames: of all utterances that are learnt from.
+        config: has ``optim``, ``data`` and ``train``.
         lr_scales: submodules that learn at a share of the rate.
     """
-    settings: OptimConfig = config.optim
+    settings = limit_steps(config.optim, train_frames, config.data.batch_frames, setup)
     options: TrainConfig = config.train
     wrapped = wrap(model, setup, options.parallel, options.activation_checkpointing)
     if settings.optimizer == "muon":
         matrices = hidden_matrices(unwrap(wrapped))
         if lr_scales:
-            raise UserError("optim.optimizer: muon knows no encoder_lr_scale; set it to 1, or use adamw")
+            raise UserError(
+                "optim.optimizer: muon knows no encoder_lr_scale; set it to 1, or use adamw"
+            )
         ids = {id(p) for p in matrices}
         optimizer = MuonAdamW(
             matrices,
@@ -178,7 +193,7 @@ def hidden_matrices(model) -> list:
 
 def validator(
     valid_dir: str,
-    recognize: Callable[[list[Row]], list[tuple[str, str]]],
+    recognize: Callable[[list[Row]], list],
     reference: Callable[[Row], str],
     model,
     batch_frames: int,
@@ -188,7 +203,7 @@ def validator(
     """The function ``validate(step)`` that the training loop asks for: the WER of really decoded utterances.
 
     Args:
-        recognize: rows of a batch to (text, status), see bin/decode.py.
+        recognize: rows of a batch to outputs that have a ``text``, see bin/decode.py.
         reference: what should come out for a row.
         model: decides whether processes can share the work.
         num_utts: about so many, spread evenly over the set.
@@ -202,8 +217,8 @@ def validator(
         pairs = []
         for batch in distributed.share(plan, model, setup):
             rows = [manifest.row(i) for i in batch]
-            for row, (text, _) in zip(rows, recognize(rows), strict=True):
-                pairs.append((row.lang, reference(row), text))
+            for row, output in zip(rows, recognize(rows), strict=True):
+                pairs.append((row.lang, reference(row), output.text))
         return {"wer": word_error_rate(sum(distributed.gather(pairs, setup), []))}
 
     return validate

@@ -83,7 +83,9 @@ class CtcModel(nn.Module):
         An utterance with fewer frames than its units need has infinite loss; it counts as 0 and is reported.
         """
         after = self.intermediate_layers if self.training else ()
-        encoder_out, lens, *kept = self.speech(feats, feat_lens, **({"after": after} if after else {}))
+        encoder_out, lens, *kept = self.speech(
+            feats, feat_lens, **({"after": after} if after else {})
+        )
         log_probs = F.log_softmax(self.head(encoder_out).float(), dim=-1)
         losses = ctc_losses(log_probs, lens, units, unit_lens)
         with torch.no_grad():
@@ -91,7 +93,9 @@ class CtcModel(nn.Module):
         loss = losses.sum()
         if after:
             early = sum(
-                ctc_losses(F.log_softmax(self.head(x).float(), dim=-1), lens, units, unit_lens).sum()
+                ctc_losses(
+                    F.log_softmax(self.head(x).float(), dim=-1), lens, units, unit_lens
+                ).sum()
                 for x in kept[0]
             )
             share = self.intermediate_weight

@@ -1,0 +1,33 @@
+"""From configs to the training loop."""
+
+import pytest
+import torch
+
+from helpers import tiny_speech_llm
+from speechllm.bin.training import hidden_matrices, limit_steps
+from speechllm.config import OptimConfig
+from speechllm.train.distributed import Setup
+
+
+def setup(world_size):
+    return Setup(rank=0, world_size=world_size, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("max_epochs", "accum", "world_size", "expected"),
+    [(0, 1, 1, 500), (2, 1, 1, 20), (2, 2, 1, 10), (2, 1, 4, 5), (1000, 1, 1, 500), (1, 3, 1, 4)],
+)
+def test_little_data_take_fewer_steps(max_epochs, accum, world_size, expected):
+    # 10 batches of 2,000 frames per pass
+    optim = OptimConfig(max_steps=500, max_epochs=max_epochs, accum=accum)
+    assert limit_steps(optim, 20_000, 2_000, setup(world_size)).max_steps == expected
+
+
+def test_muon_gets_matrices_but_no_embeddings_and_output_layers():
+    model = tiny_speech_llm()
+    model.llm.finetune_all()
+    chosen = {id(p) for p in hidden_matrices(model)}
+    names = {name for name, p in model.named_parameters() if id(p) in chosen}
+    assert "adaptor.proj.weight" in names and any("q_proj" in name for name in names)
+    assert not any("embed" in name or "lm_head" in name or "norm" in name for name in names)
+    assert all(p.ndim == 2 for p in hidden_matrices(model))
