@@ -90,7 +90,7 @@ if run_stage 4 "pretrain the CTC encoder" "${data}"/{train,dev}/{text,feats.scp}
     finish_stage "${exp}/ctc/best"
 fi
 
-if run_stage 5 "train the LLM integration" "${exp}/ctc/best" "conf/${preset}"/{train_llm,decode}.yaml "${base_llm}?" \
+if run_stage 5 "train the LLM integration" "${exp}/ctc/best" "conf/${preset}/train_llm.yaml" "${base_llm}?" \
     -- "${base_llm}" "${llm_opts}"; then
     discard_stale "${exp}/llm"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_llm.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_llm \

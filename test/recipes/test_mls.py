@@ -8,6 +8,8 @@ import pytest
 from recipes.conftest import run
 
 from speechllm.bin import decode
+from speechllm.data.tables import read_table
+from speechllm.score.nbest import read_nbest
 
 SMALL = [
     "--langs", "en de",
@@ -74,6 +76,20 @@ def test_two_processes_decode_as_one_does(finished):
     options = [*SMALL, "--decode_nj", "2", "--force", "true", "--stage", "6", "--stop_stage", "6"]
     run(recipe / "run.sh", *options)
     assert len(texts) == 4 and [path.read_text() for path in texts] == before
+
+
+def test_beams_write_nbest_lists_whose_first_is_the_text(finished, tmp_path):
+    recipe, _ = finished
+    options = ["--config", recipe / "conf/mini/decode.yaml", "--num_beams", "3"]
+    options += ["--model", recipe / "exp/small/llm", "--out", tmp_path, recipe / "data/small/test"]
+    decode.main([str(word) for word in options])
+    texts = read_table(tmp_path / "test/text")
+    lists = read_nbest(tmp_path / "test/nbest", list(texts))
+    assert all(1 <= len(hyps) <= 3 for hyps in lists.texts)
+    assert any(len(hyps) > 1 for hyps in lists.texts)
+    assert lists.chosen([0] * len(texts)) == texts
+    for scores, hyps in zip(lists.scores["llm"], lists.texts, strict=True):
+        assert len(scores) == len(hyps) == len(set(hyps))
 
 
 def test_packed_model_decodes_from_anywhere(finished, tmp_path):
