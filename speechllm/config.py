@@ -193,6 +193,9 @@ class TrainLlmConfig:
     )
     train_encoder: bool = True
     encoder_lr_scale: float = 1.0  # the encoder's learning rate as a share of optim.lr
+    alignment_weight: float = (
+        0.0  # of a cosine loss that pulls speech to the text embeddings that CTC hears
+    )
     target_masking: float = 0.0  # share of target inputs hidden from the LLM in training
     spec_augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
     data: DataConfig = field(default_factory=DataConfig)

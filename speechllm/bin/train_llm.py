@@ -36,6 +36,8 @@ def main(argv=None):
     from speechllm.data.dataset import LlmDataset
     from speechllm.data.manifest import Manifest
     from speechllm.data.prompts import PromptTemplate
+    from speechllm.data.tokenizer import CtcTokenizer
+    from speechllm.models.alignment import unit_embeddings
     from speechllm.models.llm import LlmTokenizer, load_llm
     from speechllm.train import distributed
 
@@ -46,6 +48,11 @@ def main(argv=None):
     tokenizer = LlmTokenizer(args.llm_name)
     llm = load_llm(args.llm_name, config.llm.dtype, config.llm.attention)
     model = build.build_speech_llm(config, ctc.speech, llm, tokenizer.unk_id, ctc.head)
+    if config.alignment_weight:
+        pieces = CtcTokenizer(encoder_path / "units.model").unit_texts()
+        with torch.no_grad():
+            table = unit_embeddings(pieces, tokenizer.ids_of_piece, llm.embed)
+        model.align_to(table, config.alignment_weight)
     template = PromptTemplate(config.prompt, tokenizer.encode, tokenizer.bos_id, tokenizer.eos_id)
 
     manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow")

@@ -37,6 +37,10 @@ class CtcTokenizer:
         self.unk_id = self.pieces.unk_id() + 1
         self.vocab_size = self.pieces.get_piece_size() + 1  # the blank included
 
+    def unit_texts(self) -> list[str]:
+        """Pieces of units 1 to vocab_size - 1, as SentencePiece writes them."""
+        return [self.pieces.id_to_piece(i) for i in range(self.pieces.get_piece_size())]
+
     def encode(self, text: str) -> list[int]:
         """Units of a text."""
         return [piece + 1 for piece in self.pieces.encode(text)]

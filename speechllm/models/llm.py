@@ -338,6 +338,17 @@ class LlmTokenizer:
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
+    def ids_of_piece(self, piece: str) -> list[int]:
+        """Ids of a SentencePiece piece, which may begin in the middle of a word."""
+        for spelling in (
+            piece,
+            piece.replace("\u2581", "\u0120"),
+        ):  # byte-level BPE writes a space so
+            token_id = self.tokenizer.convert_tokens_to_ids(spelling)
+            if token_id is not None and token_id != self.unk_id:
+                return [token_id]
+        return self.encode(piece.replace("\u2581", " ").strip() or piece)
+
     def decode(self, token_ids: list[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
 

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from speechllm.errors import UserError
+from speechllm.models.alignment import BLANK_ID, alignment_loss
 from speechllm.models.join import IGNORE_INDEX, join
+from speechllm.models.lengths import lens_to_mask
 from speechllm.models.llm import Llm, prefix_mask
 
 
@@ -49,6 +51,15 @@ class SpeechLlm(nn.Module):
         self.train_encoder, self.attention = train_encoder, attention
         self.target_masking, self.mask_id = target_masking, mask_id
         self.register_buffer("embedding_rms", llm.embedding_rms())
+        self.alignment_weight = 0.0
+
+    def align_to(self, unit_embeddings: Tensor, weight: float):
+        """Pull speech positions to these embeddings (V, H) of the CTC units heard in them, in training.
+
+        The CTC head tells which; ``weight`` is that of the alignment loss beside the cross-entropy per token.
+        """
+        self.register_buffer("unit_embeddings", unit_embeddings, persistent=False)
+        self.alignment_weight = weight
 
     def train(self, mode: bool = True):
         super().train(mode)
@@ -70,16 +81,22 @@ class SpeechLlm(nn.Module):
         self.llm.enable_activation_checkpointing()
         self.speech.encoder.activation_checkpointing = self.train_encoder
 
+    def listen(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (S, T, F), (S,) to encoder frames (S, T', D), (S,)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_encoder):
+            return self.speech(feats, feat_lens)
+
     def encode(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
         """Map (S, T, F), (S,) to speech positions (S, N, H), (S,)."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_encoder):
-            encoder_out, lens = self.speech(feats, feat_lens)
+        return self.place(*self.listen(feats, feat_lens))
+
+    def place(self, encoder_out: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
+        """Map encoder frames (S, T', D), (S,) to speech positions (S, N, H), (S,)."""
         positions, lens = self.adaptor(encoder_out, lens)
         return positions * self.embedding_rms.to(positions.dtype), lens
 
-    def inputs(self, feats, feat_lens, prompts, targets=None):
-        """Embeddings (B, L, H) of the joined rows, and the ``Joined`` that says what lies where."""
-        speech, lens = self.encode(feats, feat_lens)
+    def inputs(self, speech: Tensor, lens: Tensor, prompts, targets=None):
+        """Embeddings (B, L, H) of rows with speech positions (S, N, H), (S,), and what lies where in them."""
         joined = join(prompts, targets, lens.cpu(), speech.size(1))
         text_ids = joined.text_ids.to(speech.device)
         hidden = None
@@ -99,24 +116,42 @@ class SpeechLlm(nn.Module):
     def forward(self, feats: Tensor, feat_lens: Tensor, prompts: list[list], targets: list[Tensor]):
         """Sum of the cross-entropies over all target tokens, their number, and the share predicted right.
 
+        With ``align_to``, the alignment loss comes on top, once per token.
+
         Args:
             feats, feat_lens: (S, T, F), (S,) every audio part of the batch.
             prompts: per utterance its parts: a LongTensor of token ids, or the number of an audio part.
             targets: per utterance the ids to be predicted, ending in the end-of-sequence token.
         """
-        inputs, joined = self.inputs(feats, feat_lens, prompts, targets)
+        encoder_out, encoder_lens = self.listen(feats, feat_lens)
+        speech, lens = self.place(encoder_out, encoder_lens)
+        inputs, joined = self.inputs(speech, lens, prompts, targets)
         mask = None
         if self.attention == "prefix":
             mask = prefix_mask(joined.lens, joined.speech).to(inputs.device)
         hidden = self.llm.hidden(inputs, mask)
         loss, num_tokens, correct = self.llm.loss(hidden, joined.labels.to(hidden.device))
-        return loss, num_tokens, {"accuracy": correct / num_tokens}
+        stats = {"accuracy": correct / num_tokens}
+        if self.training and self.alignment_weight:
+            distance = self.misalignment(encoder_out, encoder_lens, speech, lens)
+            loss = loss + self.alignment_weight * num_tokens * distance
+            stats["misalignment"] = distance.detach()
+        return loss, num_tokens, stats
+
+    def misalignment(self, encoder_out, encoder_lens, speech, lens) -> Tensor:
+        """The alignment loss of speech positions, with the units that the CTC head hears in the encoder's frames."""
+        with torch.no_grad():
+            units = self.ctc_head(encoder_out).argmax(-1)
+            real = lens_to_mask(encoder_lens, units.size(1))
+        return alignment_loss(
+            speech, lens, units.masked_fill(~real, BLANK_ID), self.unit_embeddings
+        )
 
     def rows(
         self, feats: Tensor, feat_lens: Tensor, prompts: list[list]
     ) -> tuple[list[Tensor], list[Tensor] | None]:
         """What decoding starts from: embeddings (L_b, H) and, for prefix attention, audio part numbers (L_b,)."""
-        inputs, joined = self.inputs(feats, feat_lens, prompts)
+        inputs, joined = self.inputs(*self.encode(feats, feat_lens), prompts)
         lens = joined.lens.tolist()
         rows = [inputs[b, :n] for b, n in enumerate(lens)]
         spans = (

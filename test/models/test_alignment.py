@@ -1,0 +1,66 @@
+"""The alignment loss against loops, and what it does to a speech LLM."""
+
+import math
+
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+
+from helpers import llm_batch, tiny_speech_llm
+from speechllm.models.alignment import alignment_loss, unit_embeddings
+
+
+@pytest.mark.parametrize("num_positions", [8, 4, 3])
+def test_alignment_loss_by_hand(num_positions):
+    torch.manual_seed(0)
+    units = torch.tensor([[0, 3, 3, 0, 0, 1, 2, 0], [2, 0, 1, 0, 0, 0, 0, 0]])
+    table = torch.cat([torch.zeros(1, 5), torch.randn(3, 5)])
+    positions = torch.randn(2, num_positions, 5)
+    lens = torch.tensor([num_positions, math.ceil(num_positions / 2)])
+    distances = []
+    for b in range(2):
+        for n in range(int(lens[b])):
+            heard = [int(u) for t, u in enumerate(units[b]) if t * num_positions // 8 == n and u]
+            if heard:
+                target = sum(table[u] for u in heard)
+                distances.append(1 - cosine_similarity(positions[b, n], target, dim=0))
+    expected = sum(distances) / len(distances)
+    torch.testing.assert_close(alignment_loss(positions, lens, units, table), expected)
+
+
+def test_silence_has_no_loss():
+    positions = torch.randn(1, 4, 5, requires_grad=True)
+    loss = alignment_loss(
+        positions, torch.tensor([4]), torch.zeros(1, 4).long(), torch.randn(3, 5)
+    )
+    loss.backward()
+    assert loss == 0 and (positions.grad == 0).all()
+
+
+def test_a_unit_of_several_tokens_is_their_mean():
+    table = unit_embeddings(
+        ["a", "bc"], lambda piece: [ord(c) for c in piece], lambda ids: ids[:, None] * torch.ones(3)
+    )
+    assert table[:, 0].tolist() == [0.0, 97.0, 98.5]
+
+
+def test_alignment_pulls_speech_to_the_text_that_ctc_hears():
+    torch.manual_seed(0)
+    model = tiny_speech_llm(stack_factor=1, train_encoder=False)
+    model.ctc_head = torch.nn.Linear(model.speech.output_dim, 7).requires_grad_(False)
+    table = torch.cat([torch.zeros(1, model.llm.dim), torch.randn(6, model.llm.dim)])
+    model.align_to(table, weight=5.0)
+    model.speech.spec_augment = None
+    batch = llm_batch()
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-2)
+    found = []
+    for _ in range(60):
+        loss, num_tokens, stats = model.train()(**batch)
+        (loss / num_tokens).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        found.append(float(stats["misalignment"]))
+    assert found[-1] < 0.5 * found[0]
+    _, _, stats = model.eval()(**batch)
+    assert "misalignment" not in stats
+    assert not any("unit_embeddings" in name for name in model.checkpoint_state_dict())
