@@ -30,9 +30,7 @@ def test_alignment_loss_by_hand(num_positions):
 
 def test_silence_has_no_loss():
     positions = torch.randn(1, 4, 5, requires_grad=True)
-    loss = alignment_loss(
-        positions, torch.tensor([4]), torch.zeros(1, 4).long(), torch.randn(3, 5)
-    )
+    loss = alignment_loss(positions, torch.tensor([4]), torch.zeros(1, 4).long(), torch.randn(3, 5))
     loss.backward()
     assert loss == 0 and (positions.grad == 0).all()
 
