@@ -105,6 +105,8 @@ def build_speech_llm(
         mask_id=mask_id,
         attention=config.speech_attention,
         ctc_head=ctc_head,
+        soft_text=config.soft_text,
+        ctc_weight=config.ctc_weight,
     )
 
 

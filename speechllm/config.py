@@ -133,6 +133,9 @@ class TrainCtcConfig:
         default_factory=list
     )  # layers with a CTC loss of their own
     intermediate_weight: float = 0.3  # share of the loss that is theirs
+    alignment_weight: float = (
+        0.0  # of a loss that pulls frames to the text embeddings of the LLM (--align_llm)
+    )
 
 
 @dataclass(frozen=True)
@@ -193,9 +196,11 @@ class TrainLlmConfig:
     )
     train_encoder: bool = True
     encoder_lr_scale: float = 1.0  # the encoder's learning rate as a share of optim.lr
+    soft_text: bool = False  # add to the adaptor's output the LLM's embeddings of what CTC hears
     alignment_weight: float = (
         0.0  # of a cosine loss that pulls speech to the text embeddings that CTC hears
     )
+    ctc_weight: float = 0.0  # of the CTC loss, kept beside the LLM's while the encoder is trained
     target_masking: float = 0.0  # share of target inputs hidden from the LLM in training
     spec_augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -210,6 +215,7 @@ class DecodeConfig:
     batch_frames: int = 30_000  # frames of 10 ms per batch, padding included
     num_beams: int = 1  # 1: greedy; more: beam search, and n-best lists of so many
     length_penalty: float = 1.0  # beams are ranked by log-probability / tokens ^ length_penalty
+    ctc_weight: float = 0.0  # share of the encoder's CTC when n-best lists are ranked again
     repetition_penalty: float = 1.0
     max_tokens_per_second: float = 10.0  # an output may have this many tokens per second of audio
     extra_tokens: int = 10  # and this many on top

@@ -10,11 +10,12 @@ from speechllm.config import DecodeConfig
 
 
 class Output(NamedTuple):
-    """What was recognised in an utterance; ``nbest`` pairs texts with scores, best first, with beams only."""
+    """What was recognised in an utterance; with beams also the n-best list, best first, and its scores by name."""
 
     text: str
     status: str  # "ok", or "max_length": stopped by the length limit
-    nbest: tuple[tuple[str, float], ...] = ()
+    nbest: tuple[str, ...] = ()
+    scores: dict[str, list[float]] = {}  # "llm" and, where it ranks the list, "ctc"
 
 
 def get_parser(argv=None):
@@ -64,19 +65,42 @@ def ctc_recognizer(model, tokenizer, device):
     return recognize
 
 
-def llm_recognizer(model, tokenizer, template, config: DecodeConfig, device):
-    """A function from rows of a manifest to an ``Output`` each."""
+def llm_recognizer(model, tokenizer, units, template, config: DecodeConfig, device):
+    """A function from rows of a manifest to an ``Output`` each.
+
+    Args:
+        units: tokenizer of the encoder's CTC.
+
+    Raises:
+        UserError: CTC is to rank the n-best lists of a greedy search.
+    """
     import torch
 
     from speechllm.decode.beam import beam_search
     from speechllm.decode.llm import greedy
+    from speechllm.decode.rescore import Weights, combine, ctc_scores
+    from speechllm.errors import UserError
+
+    if config.ctc_weight and config.num_beams == 1:
+        raise UserError("ctc_weight: ranks n-best lists, which need num_beams above 1")
 
     def texts_of(hyps):
         """Texts with scores, best first; of hypotheses that read alike only the best."""
         best = {}
         for hyp in hyps:
             best.setdefault(tokenizer.decode(hyp.token_ids).strip(), hyp.score)
-        return tuple(best.items())
+        return list(best), list(best.values())
+
+    def rank(texts, scores, log_probs, lens):
+        """The n-best lists of a batch, ranked again with CTC's score of each text."""
+        encoded = [[units.encode(text) for text in nbest] for nbest in texts]
+        weights = Weights(ctc=config.ctc_weight)
+        for nbest, llm, ctc in zip(
+            texts, scores, ctc_scores(log_probs, lens, encoded), strict=True
+        ):
+            order = (-combine(llm, ctc, [0] * len(llm), weights)).argsort(kind="stable")
+            ranked = {"llm": [llm[i] for i in order], "ctc": [ctc[i] for i in order]}
+            yield [nbest[i] for i in order], ranked
 
     @torch.no_grad()
     def recognize(rows):
@@ -85,7 +109,8 @@ def llm_recognizer(model, tokenizer, template, config: DecodeConfig, device):
             [b if isinstance(part, int) else part for part in template.parts(row)]
             for b, row in enumerate(rows)
         ]
-        inputs, speech = model.rows(feats, lens, prompts)
+        frames, frame_lens = model.listen(feats, lens)
+        inputs, speech = model.rows_of(*model.place(frames, frame_lens), prompts)
         limits = [
             config.extra_tokens + int(config.max_tokens_per_second * n / 100) for n in lens.tolist()
         ]
@@ -95,8 +120,15 @@ def llm_recognizer(model, tokenizer, template, config: DecodeConfig, device):
             return [Output(tokenizer.decode(h.token_ids).strip(), h.status) for h in hyps]
         beams = {"num_beams": config.num_beams, "length_penalty": config.length_penalty}
         lists = beam_search(model.llm, inputs, limits, tokenizer.eos_id, **common, **beams)
-        found = [(texts_of(hyps), hyps[0].status) for hyps in lists]
-        return [Output(nbest[0][0], status, nbest) for nbest, status in found]
+        texts, scores = zip(*(texts_of(hyps) for hyps in lists), strict=True)
+        if config.ctc_weight:
+            ranked = rank(texts, scores, model.ctc_log_probs(frames), frame_lens)
+        else:
+            ranked = zip(texts, ({"llm": llm} for llm in scores), strict=True)
+        return [
+            Output(nbest[0], hyps[0].status, tuple(nbest), own)
+            for hyps, (nbest, own) in zip(lists, ranked, strict=True)
+        ]
 
     return recognize
 
@@ -117,7 +149,8 @@ def load_recognizer(folder, config: DecodeConfig, device, llm_name: str = ""):
     template = PromptTemplate(
         saved["config"]["prompt"], tokenizer.encode, tokenizer.bos_id, tokenizer.eos_id
     )
-    return llm_recognizer(model.to(device), tokenizer, template, config, device)
+    units = CtcTokenizer(path / "units.model")
+    return llm_recognizer(model.to(device), tokenizer, units, template, config, device)
 
 
 def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
@@ -151,9 +184,11 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
     print(f"{data_dir}: {len(hyps)} utterances, {rtf}")
     Path(out_dir).mkdir(parents=True, exist_ok=True)
     if any(output.nbest for output in hyps.values()):
-        lists = {utt_id: hyps[utt_id].nbest for utt_id in sorted(hyps)}
-        texts, scores = ([[pair[i] for pair in nbest] for nbest in lists.values()] for i in (0, 1))
-        write_nbest(Path(out_dir) / "nbest", Nbest(list(lists), texts, {"llm": scores}))
+        utt_ids = sorted(hyps)
+        names = hyps[utt_ids[0]].scores
+        scores = {name: [hyps[utt_id].scores[name] for utt_id in utt_ids] for name in names}
+        texts = [list(hyps[utt_id].nbest) for utt_id in utt_ids]
+        write_nbest(Path(out_dir) / "nbest", Nbest(utt_ids, texts, scores))
     write_table(Path(out_dir) / "utt2status", {u: output.status for u, output in hyps.items()})
     write_table(Path(out_dir) / "text", {u: " ".join(o.text.split()) for u, o in hyps.items()})
 

@@ -48,11 +48,11 @@ def main(argv=None):
     tokenizer = LlmTokenizer(args.llm_name)
     llm = load_llm(args.llm_name, config.llm.dtype, config.llm.attention)
     model = build.build_speech_llm(config, ctc.speech, llm, tokenizer.unk_id, ctc.head)
-    if config.alignment_weight:
-        pieces = CtcTokenizer(encoder_path / "units.model").unit_texts()
+    units = CtcTokenizer(encoder_path / "units.model")
+    if config.soft_text or config.alignment_weight:
         with torch.no_grad():
-            table = unit_embeddings(pieces, tokenizer.ids_of_piece, llm.embed)
-        model.align_to(table, config.alignment_weight)
+            table = unit_embeddings(units.unit_texts(), tokenizer.ids_of_piece, llm.embed)
+        model.start_from_text(table, config.alignment_weight)
     template = PromptTemplate(config.prompt, tokenizer.encode, tokenizer.bos_id, tokenizer.eos_id)
 
     manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow")
@@ -61,6 +61,7 @@ def main(argv=None):
         manifest,
         template.parts,
         lambda row: [*tokenizer.encode(row.text), tokenizer.eos_id],
+        units.encode if config.ctc_weight else None,
     )
     load = partial(make_loader, dataset, collate=collate_llm, num_workers=config.data.num_workers)
     chosen = training.usable(manifest, config.data.max_frames, [], setup)
@@ -69,7 +70,7 @@ def main(argv=None):
     train_frames = int(manifest.num_frames[chosen].sum())
     validate = training.validator(
         args.valid_dir,
-        llm_recognizer(model, tokenizer, template, decode_config, setup.device),
+        llm_recognizer(model, tokenizer, units, template, decode_config, setup.device),
         lambda row: row.text,
         model,
         decode_config.batch_frames,

@@ -36,19 +36,24 @@ def collate_llm(utts: list[dict]) -> dict:
         feat_lens: (S,)
         prompts: B lists of parts, a LongTensor of token ids or the index of an audio part in 0..S-1
         targets: B LongTensors
+        units, unit_lens: (B, U) and (B,) as for CTC, if the utterances have units
     """
     feats, prompts = [], []
     for utt in utts:
         first = len(feats)
         prompts.append([first + p if isinstance(p, int) else p for p in utt["prompt"]])
         feats += utt["feats"]
-    return {
+    batch = {
         "utt_ids": [u["utt_id"] for u in utts],
         "feats": pad_sequence(feats, batch_first=True),
         "feat_lens": torch.tensor([len(f) for f in feats]),
         "prompts": prompts,
         "targets": [u["target"] for u in utts],
     }
+    if "units" in utts[0]:
+        batch["units"] = pad_sequence([u["units"] for u in utts], batch_first=True)
+        batch["unit_lens"] = torch.tensor([len(u["units"]) for u in utts])
+    return batch
 
 
 def make_loader(

@@ -29,12 +29,13 @@ class CtcDataset(Dataset):
 class LlmDataset(Dataset):
     """Features, prompt and target of each utterance.
 
-    An utterance is ``{"utt_id", "feats" [(T, F), ...], "prompt", "target" (L,)}``; the prompt's
-    parts are LongTensors of token ids, or indices into ``feats``.
+    An utterance is ``{"utt_id", "feats" [(T, F), ...], "prompt", "target" (L,)}``, with CTC units also ``"units" (U,)``;
+    the prompt's parts are LongTensors of token ids, or indices into ``feats``.
 
     Args:
         make_prompt: parts of the prompt from a row.
         encode_target: token ids of a row's target, its end included.
+        encode_units: CTC units of a transcript, where the encoder learns to write them along the way.
     """
 
     def __init__(
@@ -42,17 +43,22 @@ class LlmDataset(Dataset):
         manifest: Manifest,
         make_prompt: Callable[[Row], list],
         encode_target: Callable[[Row], list[int]],
+        encode_units: Callable[[str], list[int]] | None = None,
     ):
         self.manifest, self.make_prompt, self.encode_target = manifest, make_prompt, encode_target
+        self.encode_units = encode_units
 
     def __len__(self) -> int:
         return len(self.manifest)
 
     def __getitem__(self, index: int) -> dict:
         row = self.manifest.row(index)
-        return {
+        utt = {
             "utt_id": row.utt_id,
             "feats": [read_ark(row.ark, row.offset)],
             "prompt": self.make_prompt(row),
             "target": torch.as_tensor(self.encode_target(row), dtype=torch.long),
         }
+        if self.encode_units:
+            utt["units"] = torch.tensor(self.encode_units(row.transcript), dtype=torch.long)
+        return utt

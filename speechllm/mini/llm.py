@@ -67,49 +67,70 @@ def corrupt(ids: list[int], vocab_size: int, rng: random.Random) -> list[int]:
     return out
 
 
+def misspell(text: str, rng: random.Random) -> str:
+    """A text with some letters and spaces left out, some replaced by others of its own and some said twice."""
+    out = []
+    for letter in text:
+        draw = rng.random()
+        if draw < 0.02:
+            continue
+        out.append(rng.choice(text) if draw < 0.03 else letter)
+        if draw > 0.99:
+            out.append(letter)
+    return " ".join("".join(out).split())
+
+
 def stretch(ids: list[int], filler: int, rng: random.Random) -> list[int]:
-    """Ids that last for one to three positions each, with some of the same filler between them."""
+    """Ids that last for one to three positions each, with some of the same filler between them, as speech does."""
     out = []
     for token in ids:
-        out += [token] * rng.choice((1, 1, 1, 2, 3)) + [filler] * rng.choice((0, 1, 1, 2, 3))
+        out += [token] * rng.choice((1, 1, 1, 2, 2))
+        out += [filler] * rng.choice((0, 0, 0, 0, 0, 1, 1, 1, 2, 4))
     return out
 
 
 def documents(
-    sentences: list[tuple[str, str]], encode, vocab_size: int, rng: random.Random
+    sentences: list[tuple[str, str]], encode, vocab_size: int, rng: random.Random, space_id: int
 ) -> Iterator[tuple[list[int], int]]:
     """Endless training documents, as ids and the position from which they are worth predicting.
 
     Most of them repeat a sentence, ``sentence <s> sentence </s>``, which is the layout of recognition with the
-    audio in place of the first sentence: as it is, from a damaged copy, from one that is drawn out with a filler
-    between its tokens, in a random order. The others are sentences alone, and translated where there is a translation.
+    audio in place of the first sentence: as it is, from a damaged copy, from one that is drawn out with a filler,
+    mostly the space, between its tokens, in a random order. The others are sentences alone, and translated where there is a translation.
 
     Args:
         sentences: pairs of a text and its English translation ("" where there is none).
         encode: text to token ids.
+        space_id: token that is a bare space.
     """
-    encoded = [(encode(text), encode(english) if english else None) for text, english in sentences]
+    encoded = [
+        (text, encode(text), encode(english) if english else None) for text, english in sentences
+    ]
     instruction = encode(TRANSLATE)
     while True:
         rng.shuffle(encoded)
-        for ids, english in encoded:
+        for text, ids, english in encoded:
             kind = rng.random()
-            if kind < 0.45:
+            if kind < 0.22:
                 yield [*ids, BOS_ID, *ids, EOS_ID], 0
-            elif kind < 0.53:
+            elif kind < 0.28:
                 yield [BOS_ID, *ids, EOS_ID], 0
-            elif kind < 0.61:
+            elif kind < 0.36:
                 shuffled = rng.sample(ids, len(ids))
                 yield [*shuffled, BOS_ID, *shuffled, EOS_ID], len(shuffled)
-            elif kind < 0.71 or (english is None and kind < 0.80):
+            elif kind < 0.42 or (english is None and kind < 0.50):
                 source = corrupt(ids, vocab_size, rng)
+                if rng.random() < 0.5:
+                    source = encode(misspell(text, rng))
                 yield [*source, BOS_ID, *ids, EOS_ID], len(source)
-            elif kind < 0.80:
+            elif kind < 0.50:
                 yield [*instruction, *ids, BOS_ID, *english, EOS_ID], len(instruction) + len(ids)
             else:
-                source = corrupt(ids, vocab_size, rng) if rng.random() < 0.5 else ids
-                source = stretch(source, rng.randrange(3, vocab_size), rng)
-                yield [*source, BOS_ID, *ids, EOS_ID], len(source)
+                kind = rng.random()
+                wanted = rng.sample(ids, len(ids)) if kind < 0.2 else ids
+                heard = encode(misspell(text, rng)) if kind > 0.6 else wanted
+                source = stretch(heard, space_id, rng)
+                yield [*source, BOS_ID, *wanted, EOS_ID], len(source)
 
 
 def batches(docs: Iterator[tuple[list[int], int]], batch_tokens: int, pool: int = 2048):
@@ -221,9 +242,9 @@ def train_llm(
     inner = [p for layer in decoder_layers(model) for p in layer.parameters() if p.dim() == 2]
     names = {id(p) for p in inner}
     optimizer = make_optimizer(inner, [p for p in model.parameters() if id(p) not in names])
-    stream = batches(
-        documents(sentences, encode, len(tokenizer), random.Random(seed)), batch_tokens
-    )
+    space_id = tokenizer.convert_tokens_to_ids("\u2581")
+    docs = documents(sentences, encode, len(tokenizer), random.Random(seed), space_id)
+    stream = batches(docs, batch_tokens)
     start = time.monotonic()
     for step in range(1, max_steps + 1):
         decayed = 0.5 * (1 + math.cos(math.pi * step / max_steps))

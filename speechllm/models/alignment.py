@@ -5,18 +5,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BLANK_ID = 0
+NOTHING = "\u2581"  # a bare space: how a frame without a unit should read
 
 
 def unit_embeddings(pieces: list[str], ids_of_piece, embed) -> Tensor:
-    """The LLM's embedding of each CTC unit, the mean where a unit is several tokens: (V, H), zero for the blank.
+    """The LLM's embedding of each CTC unit, the mean where a unit is several tokens: (V, H); a space for the blank.
 
     Args:
         pieces: text of units 1 to V - 1, as SentencePiece writes them.
         ids_of_piece: piece to token ids.
         embed: ids (L,) to embeddings (L, H).
     """
-    rows = [embed(torch.tensor(ids_of_piece(piece))).float().mean(0) for piece in pieces]
-    return torch.stack([torch.zeros_like(rows[0]), *rows])
+    tokens = [torch.tensor(ids_of_piece(piece)) for piece in (NOTHING, *pieces)]
+    return torch.stack([embed(ids).float().mean(0) for ids in tokens])
 
 
 def alignment_loss(positions: Tensor, lens: Tensor, units: Tensor, table: Tensor) -> Tensor:
@@ -33,8 +34,9 @@ def alignment_loss(positions: Tensor, lens: Tensor, units: Tensor, table: Tensor
     B, N, H = positions.shape
     T = units.size(1)
     at = (torch.arange(T, device=units.device) * N) // T
-    targets = table.new_zeros(B, N, H).index_add_(1, at, table[units])
-    spoken = units.new_zeros(B, N).index_add_(1, at, (units != BLANK_ID).long()) > 0
+    heard = units != BLANK_ID
+    targets = table.new_zeros(B, N, H).index_add_(1, at, table[units] * heard[..., None])
+    spoken = units.new_zeros(B, N).index_add_(1, at, heard.long()) > 0
     spoken &= torch.arange(N, device=lens.device) < lens[:, None]
     if not spoken.any():
         return positions.sum() * 0.0

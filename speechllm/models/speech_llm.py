@@ -1,13 +1,16 @@
 """Speech encoder, adaptor and LLM as one model."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechllm.errors import UserError
 from speechllm.models.alignment import BLANK_ID, alignment_loss
+from speechllm.models.ctc import ctc_losses
 from speechllm.models.join import IGNORE_INDEX, join
 from speechllm.models.lengths import lens_to_mask
 from speechllm.models.llm import Llm, prefix_mask
+from speechllm.models.soft_text import SoftText
 
 
 class SpeechLlm(nn.Module):
@@ -26,6 +29,9 @@ class SpeechLlm(nn.Module):
         mask_id: token whose embedding stands in for a hidden one; None hides with zeros.
         attention: "causal", or "prefix": every position of an audio part sees all of that part.
         ctc_head: the pretrained encoder's CTC layer, kept beside it.
+        soft_text: whether to add what this CTC layer hears to the adaptor's output, see ``SoftText``; the adaptor then
+            starts at zero.
+        ctc_weight: of the CTC loss per unit beside the cross-entropy per token; above 0 the head learns along.
     """
 
     def __init__(
@@ -38,6 +44,8 @@ class SpeechLlm(nn.Module):
         mask_id: int | None = None,
         attention: str = "causal",
         ctc_head: nn.Linear | None = None,
+        soft_text: bool = False,
+        ctc_weight: float = 0.0,
     ):
         super().__init__()
         if attention == "prefix" and not llm.takes_4d_mask:
@@ -47,19 +55,32 @@ class SpeechLlm(nn.Module):
             )
         self.speech = speech.requires_grad_(train_encoder)
         self.adaptor, self.llm = adaptor, llm
-        self.ctc_head = ctc_head.requires_grad_(False) if ctc_head is not None else None
+        self.ctc_head = ctc_head.requires_grad_(ctc_weight > 0) if ctc_head is not None else None
+        self.ctc_weight = ctc_weight
+        self.soft_text = None
+        if soft_text:
+            self.soft_text = SoftText(ctc_head.out_features, llm.dim)
+            nn.init.zeros_(adaptor.proj.weight)
+            nn.init.zeros_(adaptor.proj.bias)
         self.train_encoder, self.attention = train_encoder, attention
         self.target_masking, self.mask_id = target_masking, mask_id
         self.register_buffer("embedding_rms", llm.embedding_rms())
         self.alignment_weight = 0.0
 
-    def align_to(self, unit_embeddings: Tensor, weight: float):
-        """Pull speech positions to these embeddings (V, H) of the CTC units heard in them, in training.
+    def start_from_text(self, unit_embeddings: Tensor, alignment_weight: float = 0.0):
+        """Tell the model before training what the CTC units look like in the LLM.
 
-        The CTC head tells which; ``weight`` is that of the alignment loss beside the cross-entropy per token.
+        Soft text begins with these embeddings; the alignment loss pulls speech positions to those of the units that the
+        CTC head hears in them.
+
+        Args:
+            unit_embeddings: (V, H).
+            alignment_weight: of the alignment loss beside the cross-entropy per token.
         """
+        if self.soft_text is not None:
+            self.soft_text.start_from(unit_embeddings / self.embedding_rms)
         self.register_buffer("unit_embeddings", unit_embeddings, persistent=False)
-        self.alignment_weight = weight
+        self.alignment_weight = alignment_weight
 
     def train(self, mode: bool = True):
         super().train(mode)
@@ -90,9 +111,15 @@ class SpeechLlm(nn.Module):
         """Map (S, T, F), (S,) to speech positions (S, N, H), (S,)."""
         return self.place(*self.listen(feats, feat_lens))
 
+    def ctc_log_probs(self, encoder_out: Tensor) -> Tensor:
+        """Map encoder frames (S, T', D) to log-probabilities of the CTC units (S, T', V)."""
+        return F.log_softmax(self.ctc_head(encoder_out).float(), dim=-1)
+
     def place(self, encoder_out: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
         """Map encoder frames (S, T', D), (S,) to speech positions (S, N, H), (S,)."""
         positions, lens = self.adaptor(encoder_out, lens)
+        if self.soft_text is not None:
+            positions = positions + self.soft_text(self.ctc_head(encoder_out), positions.size(1))
         return positions * self.embedding_rms.to(positions.dtype), lens
 
     def inputs(self, speech: Tensor, lens: Tensor, prompts, targets=None):
@@ -113,15 +140,24 @@ class SpeechLlm(nn.Module):
         )
         return pool[joined.index.to(pool.device)], joined
 
-    def forward(self, feats: Tensor, feat_lens: Tensor, prompts: list[list], targets: list[Tensor]):
+    def forward(
+        self,
+        feats: Tensor,
+        feat_lens: Tensor,
+        prompts: list[list],
+        targets: list[Tensor],
+        units: Tensor | None = None,
+        unit_lens: Tensor | None = None,
+    ):
         """Sum of the cross-entropies over all target tokens, their number, and the share predicted right.
 
-        With ``align_to``, the alignment loss comes on top, once per token.
+        With an alignment weight and ``ctc_weight`` the other losses come on top, each once per token.
 
         Args:
             feats, feat_lens: (S, T, F), (S,) every audio part of the batch.
             prompts: per utterance its parts: a LongTensor of token ids, or the number of an audio part.
             targets: per utterance the ids to be predicted, ending in the end-of-sequence token.
+            units, unit_lens: (S, U), (S,) CTC units of every audio part, for ``ctc_weight``.
         """
         encoder_out, encoder_lens = self.listen(feats, feat_lens)
         speech, lens = self.place(encoder_out, encoder_lens)
@@ -136,6 +172,11 @@ class SpeechLlm(nn.Module):
             distance = self.misalignment(encoder_out, encoder_lens, speech, lens)
             loss = loss + self.alignment_weight * num_tokens * distance
             stats["misalignment"] = distance.detach()
+        if self.training and self.ctc_weight and units is not None:
+            losses = ctc_losses(self.ctc_log_probs(encoder_out), encoder_lens, units, unit_lens)
+            ctc = losses.sum() / unit_lens.sum()
+            loss = loss + self.ctc_weight * num_tokens * ctc
+            stats["ctc_loss"] = ctc.detach()
         return loss, num_tokens, stats
 
     def misalignment(self, encoder_out, encoder_lens, speech, lens) -> Tensor:
@@ -151,7 +192,11 @@ class SpeechLlm(nn.Module):
         self, feats: Tensor, feat_lens: Tensor, prompts: list[list]
     ) -> tuple[list[Tensor], list[Tensor] | None]:
         """What decoding starts from: embeddings (L_b, H) and, for prefix attention, audio part numbers (L_b,)."""
-        inputs, joined = self.inputs(*self.encode(feats, feat_lens), prompts)
+        return self.rows_of(*self.encode(feats, feat_lens), prompts)
+
+    def rows_of(self, speech: Tensor, lens: Tensor, prompts: list[list]):
+        """As ``rows``, from speech positions (S, N, H), (S,)."""
+        inputs, joined = self.inputs(speech, lens, prompts)
         lens = joined.lens.tolist()
         rows = [inputs[b, :n] for b, n in enumerate(lens)]
         spans = (

@@ -16,55 +16,81 @@ COEFFICIENTS = (
 
 
 def orthogonalise(x: Tensor, num_iterations: int = NUM_ITERATIONS) -> Tensor:
-    """Push all singular values of wide matrices (K, M, N), M <= N, towards one (Newton-Schulz).
+    """Push all singular values of matrices (K, M, N) towards one (Newton-Schulz).
 
     An iteration maps X to P X with P = a + b X X' + c (X X')^2. The small (M, M) matrices alone tell the product of
-    all P, so the wide ones are read only at the beginning and at the end: half the time where N = 4 M.
+    all P, so the wide ones are read only at the beginning and at the end: half the time where N = 4 M. Tall ones are
+    multiplied from the right.
     """
     a, b, c = COEFFICIENTS
     x = x / x.flatten(1).norm(dim=1)[:, None, None].clamp(min=1e-7)
-    gram, product = x @ x.mT, None
+    wide = x.size(1) <= x.size(2)
+    gram, product = (x @ x.mT if wide else x.mT @ x), None
     for i in range(num_iterations):
         p = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         p.diagonal(dim1=1, dim2=2).add_(a)
         product = p if product is None else p @ product
         if i < num_iterations - 1:
             gram = p @ gram @ p
-    return product @ x
+    return product @ x if wide else x @ product
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised; all matrices of one shape at once.
+    """Nesterov momentum, orthogonalised; all matrices of one shape at once, each in its turn.
 
-    torch.optim.Muon does the same one matrix after the other in bfloat16, which takes twice the time on a CPU.
+    The direction of a matrix stays for ``every`` steps, equal shares of the matrices having their turn at each: over two
+    steps the momentum hardly changes, and orthogonalising is what costs. torch.optim.Muon does the same at every step,
+    one matrix after the other in bfloat16, in four times the time on a CPU.
     """
 
-    def __init__(self, matrices, lr: float, weight_decay: float = 0.0, momentum: float = 0.95):
+    def __init__(
+        self,
+        matrices,
+        lr: float,
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+        every: int = 2,
+    ):
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        self.every = every
 
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if not params:
+                continue
+            for p in params:
+                if not self.state[p]:
+                    self.state[p]["step"] = torch.tensor(0.0)
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            grads = [p.grad for p in params]
+            buffers = [self.state[p]["momentum_buffer"] for p in params]
+            torch._foreach_lerp_(buffers, grads, 1 - group["momentum"])
+            torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
             shapes = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    shapes.setdefault(tuple(sorted(p.shape)), []).append(p)
-            for params in shapes.values():
-                self.update(params, group["lr"], group["weight_decay"], group["momentum"])
+            for p in params:
+                shapes.setdefault(p.shape, []).append(p)
+            for alike in shapes.values():
+                self.turn(alike, group["momentum"])
+                directions = [self.state[p]["direction"] for p in alike]
+                scale = max(1.0, alike[0].size(0) / alike[0].size(1)) ** 0.5
+                torch._foreach_add_(alike, directions, alpha=-group["lr"] * scale)
+            torch._foreach_add_([self.state[p]["step"] for p in params], 1)
 
-    def update(self, params: list[Tensor], lr: float, weight_decay: float, momentum: float):
-        grads = [p.grad for p in params]
-        for p in params:
-            if "momentum_buffer" not in self.state[p]:
-                self.state[p]["momentum_buffer"] = torch.zeros_like(p)
-        buffers = [self.state[p]["momentum_buffer"] for p in params]
-        torch._foreach_lerp_(buffers, grads, 1 - momentum)
-        updates = torch._foreach_lerp(grads, buffers, momentum)
-        wide = [u if u.size(0) <= u.size(1) else u.mT for u in updates]
-        for p, u in zip(params, orthogonalise(torch.stack(wide)), strict=True):
-            scale = max(1.0, p.size(0) / p.size(1)) ** 0.5
-            p.mul_(1 - lr * weight_decay)
-            p.add_(u if p.size(0) <= p.size(1) else u.mT, alpha=-lr * scale)
+    def turn(self, params: list[Tensor], momentum: float):
+        """Give those of the matrices of one shape whose turn it is a new direction."""
+        due = []
+        for i, p in enumerate(params):
+            step = int(self.state[p]["step"])
+            if step == 0 or (step + i) % self.every == 0:
+                due.append(p)
+        if due:
+            buffers = torch.stack([self.state[p]["momentum_buffer"] for p in due])
+            updates = orthogonalise(torch.stack([p.grad for p in due]).lerp_(buffers, momentum))
+            for p, update in zip(due, updates, strict=True):
+                # its own memory: a view would be saved with all the others
+                self.state[p]["direction"] = update.clone()
 
 
 class MuonAdamW:

@@ -14,7 +14,7 @@ from speechllm.models.alignment import alignment_loss, unit_embeddings
 def test_alignment_loss_by_hand(num_positions):
     torch.manual_seed(0)
     units = torch.tensor([[0, 3, 3, 0, 0, 1, 2, 0], [2, 0, 1, 0, 0, 0, 0, 0]])
-    table = torch.cat([torch.zeros(1, 5), torch.randn(3, 5)])
+    table = torch.randn(4, 5)
     positions = torch.randn(2, num_positions, 5)
     lens = torch.tensor([num_positions, math.ceil(num_positions / 2)])
     distances = []
@@ -35,11 +35,11 @@ def test_silence_has_no_loss():
     assert loss == 0 and (positions.grad == 0).all()
 
 
-def test_a_unit_of_several_tokens_is_their_mean():
+def test_a_unit_of_several_tokens_is_their_mean_and_the_blank_a_space():
     table = unit_embeddings(
         ["a", "bc"], lambda piece: [ord(c) for c in piece], lambda ids: ids[:, None] * torch.ones(3)
     )
-    assert table[:, 0].tolist() == [0.0, 97.0, 98.5]
+    assert table[:, 0].tolist() == [ord("\u2581"), 97.0, 98.5]
 
 
 def test_alignment_pulls_speech_to_the_text_that_ctc_hears():
@@ -47,7 +47,7 @@ def test_alignment_pulls_speech_to_the_text_that_ctc_hears():
     model = tiny_speech_llm(stack_factor=1, train_encoder=False)
     model.ctc_head = torch.nn.Linear(model.speech.output_dim, 7).requires_grad_(False)
     table = torch.cat([torch.zeros(1, model.llm.dim), torch.randn(6, model.llm.dim)])
-    model.align_to(table, weight=5.0)
+    model.start_from_text(table, alignment_weight=5.0)
     model.speech.spec_augment = None
     batch = llm_batch()
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-2)

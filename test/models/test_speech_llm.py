@@ -189,3 +189,49 @@ def test_activation_checkpointing_recomputes_the_layers_of_a_frozen_llm():
         grads.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     for a, b in zip(*grads, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_ctc_stays_an_auxiliary_loss():
+    torch.manual_seed(0)
+    head = torch.nn.Linear(16, 9)
+    model = tiny_speech_llm(ctc_head=head, ctc_weight=0.3)
+    model.speech.spec_augment = None
+    batch = llm_batch()
+    units, unit_lens = torch.randint(1, 9, (3, 2)), torch.tensor([2, 1, 2])
+    model.train()
+    model.speech.eval()  # no dropout
+    alone, num_tokens, _ = model(**batch)
+    loss, _, _ = model(**batch, units=units, unit_lens=unit_lens)
+    frames, lens = model.speech(batch["feats"], batch["feat_lens"])
+    log_probs = head(frames).log_softmax(-1).transpose(0, 1)
+    ctc = torch.nn.functional.ctc_loss(log_probs, units, lens, unit_lens, reduction="sum")
+    torch.testing.assert_close(loss, alone + 0.3 * num_tokens * ctc / unit_lens.sum())
+    loss.backward()
+    assert head.weight.grad is not None
+    with_units, _, _ = model.eval()(**batch, units=units, unit_lens=unit_lens)
+    torch.testing.assert_close(with_units, model(**batch)[0])
+
+
+@pytest.mark.parametrize("stack_factor", [1, 3])
+def test_soft_text_is_what_ctc_hears_before_anything_is_learnt(stack_factor):
+    torch.manual_seed(0)
+    head = torch.nn.Linear(16, 9)
+    head.weight.data.mul_(1e4)  # it is sure of one unit in each frame
+    model = tiny_speech_llm(stack_factor=stack_factor, ctc_head=head, soft_text=True)
+    table = model.llm.embed(torch.arange(9)).detach()
+    model.start_from_text(table)
+    feats = torch.randn(2, 80, 20)
+    with torch.no_grad():
+        frames, frame_lens = model.listen(feats, torch.tensor([80, 71]))
+        positions, lens = model.place(frames, frame_lens)
+    heard = table[head(frames).argmax(-1)]
+    T = heard.size(1)
+    for n in range(int(lens.min()) - 1):
+        of_n = [t for t in range(T) if t * positions.size(1) // T == n]
+        torch.testing.assert_close(positions[:, n], heard[:, of_n].mean(1), atol=0.05, rtol=0.05)
+
+
+def test_a_checkpoint_keeps_the_soft_text():
+    model = tiny_speech_llm(ctc_head=torch.nn.Linear(16, 9), soft_text=True)
+    saved = model.checkpoint_state_dict()
+    assert "soft_text.embeddings" in saved and "ctc_head.weight" in saved

@@ -53,7 +53,7 @@ def test_step_is_that_of_torchs_muon():
     ours = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
     theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
     optimizers = [
-        Muon(ours, 0.02, 0.1),
+        Muon(ours, 0.02, 0.1, every=1),
         torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, ns_steps=NUM_ITERATIONS),
     ]
     for _ in range(3):
@@ -64,3 +64,21 @@ def test_step_is_that_of_torchs_muon():
             optimizer.step()
     for p, q in zip(ours, theirs, strict=True):
         torch.testing.assert_close(p, q, atol=2e-3, rtol=0)  # torch iterates in bfloat16
+
+
+def test_matrices_of_one_shape_take_turns():
+    torch.manual_seed(0)
+    params = [torch.nn.Parameter(torch.randn(5, 6)) for _ in range(3)]
+    optimizer = Muon(params, 0.02, every=2)
+    moved = []
+    for _ in range(4):
+        before = [p.detach().clone() for p in params]
+        for p in params:
+            p.grad = torch.randn(p.shape)
+        optimizer.step()
+        moved.append([p.detach() - b for p, b in zip(params, before, strict=True)])
+    same = [
+        [torch.allclose(a, b, atol=1e-6) for a, b in zip(one, two, strict=True)]
+        for one, two in zip(moved, moved[1:], strict=False)
+    ]
+    assert same == [[True, False, True], [False, True, False], [True, False, True]]
