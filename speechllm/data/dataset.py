@@ -29,8 +29,8 @@ class CtcDataset(Dataset):
 class LlmDataset(Dataset):
     """Features, prompt and target of each utterance.
 
-    An utterance is ``{"utt_id", "feats" [(T, F), ...], "prompt", "target" (L,)}``, with CTC units also ``"units" (U,)``;
-    the prompt's parts are LongTensors of token ids, or indices into ``feats``.
+    An utterance is ``{"utt_id", "feats" [(T, F), ...], "prompt", "target" (L,)}``, with CTC units also
+    ``"units" (U,)``; the prompt's parts are LongTensors of token ids, or indices into ``feats``.
 
     Args:
         make_prompt: parts of the prompt from a row.

@@ -95,8 +95,9 @@ def documents(
     """Endless training documents, as ids and the position from which they are worth predicting.
 
     Most of them repeat a sentence, ``sentence <s> sentence </s>``, which is the layout of recognition with the
-    audio in place of the first sentence: as it is, from a damaged copy, from one that is drawn out with a filler,
-    mostly the space, between its tokens, in a random order. The others are sentences alone, and translated where there is a translation.
+    audio in place of the first sentence: as it is, in a random order, from a copy that is damaged or misspelt, and, as
+    frames of speech say it, drawn out with spaces between its tokens. The others are sentences alone, and translated
+    where there is a translation.
 
     Args:
         sentences: pairs of a text and its English translation ("" where there is none).

@@ -126,8 +126,8 @@ class ConvModule(nn.Module):
     def convolve(self, x: Tensor) -> Tensor:
         """The depthwise convolution of (B, T, D).
 
-        On a CPU as an image T high and one wide with the channels last, which is how x lies in memory: oneDNN then takes
-        a third of the time of a 1-D convolution, and a tenth for short utterances.
+        On a CPU as an image T high and one wide with the channels last, which is how x lies in memory: oneDNN then
+        takes a third of the time of a 1-D convolution.
         """
         conv = self.depthwise
         if x.is_cuda:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 class SoftText(nn.Module):
     """The LLM's embeddings of the CTC units, weighted with their probabilities in each encoder frame.
 
-    An adaptor from random weights gives an LLM noise to begin with, and little data or few steps teach it to listen only
-    slowly. Soft text says from the first step on what CTC hears, where it is sure and where it wavers.
+    An adaptor from random weights gives an LLM noise to begin with, and from little data or in few steps it learns
+    to listen only slowly. Soft text says from the first step on what CTC hears, and between what it wavers.
 
     Args:
         num_units: V, units with the blank.
