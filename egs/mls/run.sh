@@ -115,10 +115,10 @@ if run_stage 7 "score" "${exp}"/decode/{ctc,llm}/{dev,test}/{text,utt2status?} "
     finish_stage "${exp}/results.json"
 fi
 
-if run_stage 8 "analyse" "${exp}/llm/best" "${data}/test/text"; then
+if run_stage 8 "analyse" "${exp}/llm/best" "conf/${preset}/decode.yaml" "${data}/test/text"; then
     ${decode_cmd} --gpu "$((ngpu > 0))" "${exp}/log/analyse.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.analyse \
-        --model "${exp}/llm" --out "${exp}/analysis" "${data}/test"
-    finish_stage "${exp}/analysis/alignment.json"
+        --model "${exp}/llm" --decode_config "conf/${preset}/decode.yaml" --out "${exp}/analysis" "${data}/test"
+    finish_stage "${exp}"/analysis/{alignment,listening}.json
 fi
 
 if run_stage 9 "pack" "${exp}/llm/best" "${exp}/results.json"; then

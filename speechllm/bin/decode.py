@@ -65,11 +65,14 @@ def ctc_recognizer(model, tokenizer, device):
     return recognize
 
 
-def llm_recognizer(model, tokenizer, units, template, config: DecodeConfig, device):
+def llm_recognizer(
+    model, tokenizer, units, template, config: DecodeConfig, device, load=load_feats
+):
     """A function from rows of a manifest to an ``Output`` each.
 
     Args:
         units: tokenizer of the encoder's CTC.
+        load: rows and device to features (B, T, F), (B,).
 
     Raises:
         UserError: CTC is to rank the n-best lists of a greedy search.
@@ -104,7 +107,7 @@ def llm_recognizer(model, tokenizer, units, template, config: DecodeConfig, devi
 
     @torch.no_grad()
     def recognize(rows):
-        feats, lens = load_feats(rows, device)
+        feats, lens = load(rows, device)
         prompts = [
             [b if isinstance(part, int) else part for part in template.parts(row)]
             for b, row in enumerate(rows)
@@ -136,21 +139,27 @@ def llm_recognizer(model, tokenizer, units, template, config: DecodeConfig, devi
 def load_recognizer(folder, config: DecodeConfig, device, llm_name: str = ""):
     """The recognizer of an experiment folder, whichever kind of model it holds."""
     from speechllm import build
-    from speechllm.data.prompts import PromptTemplate
     from speechllm.data.tokenizer import CtcTokenizer
-    from speechllm.models.llm import LlmTokenizer
 
     path = build.checkpoint_path(folder)
     if build.read_checkpoint_config(path)["model"] == "ctc":
         model, path = build.load_ctc_model(folder)
         return ctc_recognizer(model.to(device), CtcTokenizer(path / "units.model"), device)
     model, saved, path = build.load_speech_llm(folder, llm_name)
+    return llm_recognizer(model.to(device), *text_side(saved, path), config, device)
+
+
+def text_side(saved: dict, path):
+    """LLM tokenizer, CTC tokenizer and prompt of a speech LLM's checkpoint with this config."""
+    from speechllm.data.prompts import PromptTemplate
+    from speechllm.data.tokenizer import CtcTokenizer
+    from speechllm.models.llm import LlmTokenizer
+
     tokenizer = LlmTokenizer(str(path / "tokenizer"))
     template = PromptTemplate(
         saved["config"]["prompt"], tokenizer.encode, tokenizer.bos_id, tokenizer.eos_id
     )
-    units = CtcTokenizer(path / "units.model")
-    return llm_recognizer(model.to(device), tokenizer, units, template, config, device)
+    return tokenizer, CtcTokenizer(path / "units.model"), template
 
 
 def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
