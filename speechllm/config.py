@@ -128,14 +128,11 @@ class TrainCtcConfig:
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    flat_start: int = 0  # micro-batches in which the loss goes over from a uniform alignment to CTC
+    flat_start: int = 0  # steps in which the loss goes over from a uniform alignment to CTC
     intermediate_layers: list[int] = field(
         default_factory=list
     )  # layers with a CTC loss of their own
     intermediate_weight: float = 0.3  # share of the loss that is theirs
-    alignment_weight: float = (
-        0.0  # of a loss that pulls frames to the text embeddings of the LLM (--align_llm)
-    )
 
 
 @dataclass(frozen=True)
@@ -214,8 +211,12 @@ class DecodeConfig:
 
     batch_frames: int = 30_000  # frames of 10 ms per batch, padding included
     num_beams: int = 1  # 1: greedy; more: beam search, and n-best lists of so many
-    length_penalty: float = 1.0  # beams are ranked by log-probability / tokens ^ length_penalty
-    ctc_weight: float = 0.0  # share of the encoder's CTC when n-best lists are ranked again
+    length_penalty: float = (
+        1.0  # the search ranks beams by log-probability / tokens ^ length_penalty
+    )
+    ctc_weight: float = (
+        0.0  # the n-best are then ranked by (1 - it) log P_llm + it log P_ctc; 0: not
+    )
     repetition_penalty: float = 1.0
     max_tokens_per_second: float = 10.0  # an output may have this many tokens per second of audio
     extra_tokens: int = 10  # and this many on top

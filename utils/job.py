@@ -244,13 +244,22 @@ def run_local(request: Request) -> int:
                 if code != 0:
                     report(job.log, f"status {code}", show_tail=not on_console)
                     return 1
-            if waiting and time.time() > said + PROGRESS_SECONDS:
+            if not on_console and time.time() > said + PROGRESS_SECONDS:
                 said = time.time()
                 num_done = num_jobs - len(waiting) - len(running)
                 print(f"job.py: {num_done} of {num_jobs} jobs are done", flush=True)
+                for job in running:
+                    print(f"  {job.log.name}: {last_line(job.log)}", flush=True)
         return 0
     finally:
         end_all(list(running))
+
+
+def last_line(log: Path) -> str:
+    """What a job said last."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [line for line in lines if line and not line.startswith("#")]
+    return said[-1] if said else "nothing yet"
 
 
 def report(log: Path, status: str, show_tail: bool):

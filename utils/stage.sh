@@ -89,6 +89,7 @@ run_stage() {
         overwrite=true
         title+=" (stale: ${reason}; runs again)"
     fi
+    echo "${recipe_command:-$0}" >"${stage_file}.command"
     mark_started "$([ -z "${reason}" ] || echo stale)"
     rm -f "${stage_file}.done"
     log "${title}"
@@ -98,6 +99,14 @@ run_stage() {
 mark_started() {
     echo "${stage_print} $1" >"${stage_file}.tmp"
     mv "${stage_file}.tmp" "${stage_file}.started"
+}
+
+# Print the commands that made what lies in ${exp}, in the order of the stages.
+list_commands() {
+    local number
+    for number in {0..9}; do
+        [ ! -f "${exp}/.stages/${number}.command" ] || cat "${exp}/.stages/${number}.command"
+    done | awk '!seen[$0]++'
 }
 
 # discard_stale FOLDER...: move what an older run has left out of the way, once; an interruption after this is resumed.

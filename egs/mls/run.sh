@@ -10,7 +10,7 @@
 #   --init_encoder PATH         start the encoder from that of another run, e.g. exp/mini/ctc, or from ESPnet's .pth
 #   --tag NAME                  everything a run makes lies under data/NAME and exp/NAME (the preset)
 #   --stage N, --stop_stage N   first and last stage (0, 9); finished and unchanged stages are skipped
-#   --force true                run finished stages in this range again
+#   --force true                run finished stages in this range again, as after audio files were replaced
 #   --ngpu N                    GPUs for training (0 in mini, 8 in paper)
 #   --nproc N                   training processes on the CPU where there is no GPU (1)
 #   --nj N                      parallel jobs for features (2)
@@ -81,8 +81,8 @@ if run_stage 3 "train tokenizer" "${data}/train/text" "conf/${preset}"/{tokenize
     finish_stage "${exp}/units.model" ${own_llm:+"${own_llm}/config.json"}
 fi
 
-if run_stage 4 "pretrain the CTC encoder" "${data}"/{train,dev}/{text,feats.scp} "${exp}/units.model" \
-    "conf/${preset}/train_ctc.yaml" ${init_encoder:+"${init_encoder}"} -- "${ctc_opts}"; then
+if run_stage 4 "pretrain the CTC encoder" "${data}"/{train,dev}/{text,feats.scp} "${data}/train/cmvn.ark" "${exp}/units.model" \
+    "conf/${preset}"/{fbank,train_ctc}.yaml ${init_encoder:+"${init_encoder}"} -- "${ctc_opts}"; then
     discard_stale "${exp}/ctc"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_ctc.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_ctc \
         --config "conf/${preset}/train_ctc.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \
@@ -108,16 +108,17 @@ if run_stage 6 "decode" "${exp}"/{ctc,llm}/best "conf/${preset}/decode.yaml" "${
 fi
 
 if run_stage 7 "score" "${exp}"/decode/{ctc,llm}/{dev,test}/{text,utt2status?} "${data}"/{dev,test}/{text,utt2lang?,utt2spk} -- "${langs}"; then
+    list_commands >"${exp}/commands"
     for set in dev test; do
         python -m speechllm.bin.score --ref "${data}/${set}" --hyp "ctc=${exp}/decode/ctc/${set}" "llm=${exp}/decode/llm/${set}" \
-            --set "${set}" --out "${exp}" --langs "${langs}"
+            --set "${set}" --out "${exp}" --langs "${langs}" --commands "${exp}/commands"
     done
     finish_stage "${exp}/results.json"
 fi
 
-if run_stage 8 "analyse" "${exp}/llm/best" "conf/${preset}/decode.yaml" "${data}/test/text"; then
+if run_stage 8 "analyse" "${exp}/llm/best" "conf/${preset}/decode.yaml" "${data}/test/text" -- "${decode_opts}"; then
     ${decode_cmd} --gpu "$((ngpu > 0))" "${exp}/log/analyse.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.analyse \
-        --model "${exp}/llm" --decode_config "conf/${preset}/decode.yaml" --out "${exp}/analysis" "${data}/test"
+        --config "conf/${preset}/decode.yaml" --model "${exp}/llm" --out "${exp}/analysis" ${decode_opts} "${data}/test"
     finish_stage "${exp}"/analysis/{alignment,listening}.json
 fi
 

@@ -4,16 +4,19 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-from torch import Tensor
+import torch
 
-from speechllm.data.rows import Row
-
-AUDIO = ("own", "shuffled", "silent")
-SILENCE = math.log(1.1920929e-07)  # what Kaldi's filterbank makes of digital silence
+SILENCE = math.log(torch.finfo(torch.float32).eps)  # Kaldi's filterbank of digital silence
 
 
-def with_other_audio(rows: list[Row]) -> list[Row]:
-    """Every row with the features of another: that which stands half of the list further on."""
+def with_other_audio(rows: list) -> list:
+    """Every row of a manifest with the features of another: that which stands half of the list further on.
+
+    Raises:
+        ValueError: there is one row only.
+    """
+    if len(rows) < 2:
+        raise ValueError("one utterance alone has no other's audio")
     shift = len(rows) // 2
     return [
         dataclasses.replace(row, ark=other.ark, offset=other.offset, num_frames=other.num_frames)
@@ -22,9 +25,9 @@ def with_other_audio(rows: list[Row]) -> list[Row]:
 
 
 def silenced(load: Callable) -> Callable:
-    """A loader of features (B, T, F), (B,) that gives silence of the same lengths."""
+    """A loader, rows and device to features (B, T, F), (B,), that gives silence of the same lengths."""
 
-    def load_silence(rows: list[Row], device) -> tuple[Tensor, Tensor]:
+    def load_silence(rows: list, device):
         feats, lens = load(rows, device)
         return feats.fill_(SILENCE), lens
 

@@ -3,14 +3,15 @@
 python -m speechllm.bin.analyse --model exp/mini/llm --out exp/mini/analysis data/mini/test
 """
 
-import argparse
+from collections.abc import Callable
 
 from speechllm.bin import cli
+from speechllm.bin.decode import check
 from speechllm.config import DecodeConfig
 
 
-def get_parser():
-    parser = argparse.ArgumentParser(description=__doc__)
+def get_parser(argv=None):
+    parser = cli.config_parser(__doc__, DecodeConfig, argv)
     parser.add_argument("data_dir", help="data directory with manifest.arrow")
     parser.add_argument("--model", required=True, help="experiment folder of a speech LLM")
     parser.add_argument(
@@ -22,7 +23,6 @@ def get_parser():
         "--out", required=True, help="folder for alignment.json, listening.json and the pictures"
     )
     parser.add_argument("--num_plots", type=int, default=8, help="pictures, spread over the set")
-    parser.add_argument("--decode_config", default="", help="YAML of the decode command")
     parser.add_argument(
         "--listen_utts",
         type=int,
@@ -73,22 +73,28 @@ def alignments(model, tokenizer, manifest, plotted: set[int], out, device) -> di
     return report
 
 
-def listening(model, text_side, manifest, config: DecodeConfig, chosen: list[int], device) -> dict:
-    """WER of the chosen rows with their own audio, with that of others, and with silence."""
+def listening(make_recognizer: Callable, rows: list, batch_frames: int) -> dict:
+    """WER of rows of a manifest with their own audio, with that of others, and with silence.
+
+    Args:
+        make_recognizer: from a loader of features to a recognizer, see bin/decode.py.
+    """
     import numpy as np
 
-    from speechllm.analysis.listening import AUDIO, silenced, with_other_audio
-    from speechllm.bin.decode import llm_recognizer, load_feats
+    from speechllm.analysis.listening import silenced, with_other_audio
+    from speechllm.bin.decode import load_feats
     from speechllm.bin.training import word_error_rate
     from speechllm.data.sampler import batches_in_order
 
-    rows, report = [manifest.row(i) for i in chosen], {"num_utts": len(chosen)}
-    for audio in AUDIO:
-        load = silenced(load_feats) if audio == "silent" else load_feats
-        recognize = llm_recognizer(model, *text_side, config, device, load)
-        heard = with_other_audio(rows) if audio == "shuffled" else rows
-        pairs = []
-        for batch in batches_in_order(np.array([r.num_frames for r in heard]), config.batch_frames):
+    report = {"num_utts": len(rows)}
+    cases = {
+        "own": (rows, load_feats),
+        "shuffled": (with_other_audio(rows), load_feats),
+        "silent": (rows, silenced(load_feats)),
+    }
+    for audio, (heard, load) in cases.items():
+        recognize, pairs = make_recognizer(load), []
+        for batch in batches_in_order(np.array([r.num_frames for r in heard]), batch_frames):
             outputs = recognize([heard[i] for i in batch])
             pairs += [
                 (rows[i].lang, rows[i].text, output.text)
@@ -99,37 +105,42 @@ def listening(model, text_side, manifest, config: DecodeConfig, chosen: list[int
 
 
 def main(argv=None):
-    args = get_parser().parse_args(argv)
-    config = cli.read_config(DecodeConfig, args.decode_config)
+    config, args = cli.parse(get_parser(argv), DecodeConfig, argv)
+    check(config)
     import json
     from pathlib import Path
 
     import torch
 
     from speechllm import build
-    from speechllm.bin.decode import text_side
+    from speechllm.bin.decode import llm_recognizer, text_side
     from speechllm.data.manifest import Manifest
     from speechllm.train import distributed
 
     device = distributed.init().device
+    torch.set_float32_matmul_precision("highest")  # as bin/decode has it
     model, saved, path = build.load_speech_llm(args.model, args.llm)
     model.to(device)
-    texts = text_side(saved, path)
+    tokenizer, units, template = text_side(saved, path)
     manifest = Manifest.open(Path(args.data_dir) / "manifest.arrow")
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     reports = {}
     with torch.inference_mode():
-        if args.listen_utts:
-            chosen = spread(len(manifest), args.listen_utts)
-            reports["listening"] = listening(model, texts, manifest, config, chosen, device)
+        rows = [manifest.row(i) for i in spread(len(manifest), args.listen_utts)]
+        if len(rows) > 1:
+
+            def make_recognizer(load):
+                return llm_recognizer(model, tokenizer, units, template, config, device, load)
+
+            reports["listening"] = listening(make_recognizer, rows, config.batch_frames)
         plotted = set(spread(len(manifest), args.num_plots))
-        found = alignments(model, texts[0], manifest, plotted, out, device)
+        found = alignments(model, tokenizer, manifest, plotted, out, device)
         reports["alignment"] = {"adaptor": saved["config"]["adaptor"], **found}
     for name, report in reports.items():
         (out / f"{name}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    if args.listen_utts:
-        rates = {audio: rate for audio, rate in reports["listening"].items() if audio != "num_utts"}
+    if rates := reports.get("listening", {}):
+        rates = {audio: rate for audio, rate in rates.items() if audio != "num_utts"}
         print("WER with audio", ", ".join(f"{audio} {rate:.1f}" for audio, rate in rates.items()))
     print(
         f"monotonicity {found['monotonicity']['all']:.3f}, sharpness {found['sharpness']['all']:.2f}"

@@ -10,12 +10,12 @@ from speechllm.config import DecodeConfig
 
 
 class Output(NamedTuple):
-    """What was recognised in an utterance; with beams also the n-best list, best first, and its scores by name."""
+    """What was recognised in an utterance; with beams also the n-best list and its scores by name, best first."""
 
     text: str
     status: str  # "ok", or "max_length": stopped by the length limit
     nbest: tuple[str, ...] = ()
-    scores: dict[str, list[float]] = {}  # "llm" and, where it ranks the list, "ctc"
+    scores: dict[str, list[float]] | None = None  # "llm" and, where it ranks the list, "ctc"
 
 
 def get_parser(argv=None):
@@ -37,6 +37,17 @@ def get_parser(argv=None):
         help="OUT/<name of the data directory>/{text,utt2status} are written, with beams nbest/ as well",
     )
     return parser
+
+
+def check(config: DecodeConfig):
+    """Raise a UserError if settings contradict each other."""
+    from speechllm.errors import UserError
+
+    if config.ctc_weight and config.num_beams == 1:
+        raise UserError(
+            f"ctc_weight {config.ctc_weight} ranks n-best lists, but num_beams is 1; "
+            "set num_beams above 1 or ctc_weight to 0"
+        )
 
 
 def load_feats(rows, device):
@@ -73,37 +84,32 @@ def llm_recognizer(
     Args:
         units: tokenizer of the encoder's CTC.
         load: rows and device to features (B, T, F), (B,).
-
-    Raises:
-        UserError: CTC is to rank the n-best lists of a greedy search.
     """
     import torch
 
     from speechllm.decode.beam import beam_search
     from speechllm.decode.llm import greedy
-    from speechllm.decode.rescore import Weights, combine, ctc_scores
-    from speechllm.errors import UserError
+    from speechllm.decode.rescore import Weights, ctc_scores, order
 
-    if config.ctc_weight and config.num_beams == 1:
-        raise UserError("ctc_weight: ranks n-best lists, which need num_beams above 1")
+    weights = Weights(ctc=config.ctc_weight)
 
-    def texts_of(hyps):
-        """Texts with scores, best first; of hypotheses that read alike only the best."""
+    def by_text(hyps):
+        """Hypotheses by their texts, best first; of those that read alike only the best."""
         best = {}
         for hyp in hyps:
-            best.setdefault(tokenizer.decode(hyp.token_ids).strip(), hyp.score)
-        return list(best), list(best.values())
+            best.setdefault(tokenizer.decode(hyp.token_ids).strip(), hyp)
+        return best
 
-    def rank(texts, scores, log_probs, lens):
-        """The n-best lists of a batch, ranked again with CTC's score of each text."""
-        encoded = [[units.encode(text) for text in nbest] for nbest in texts]
-        weights = Weights(ctc=config.ctc_weight)
-        for nbest, llm, ctc in zip(
-            texts, scores, ctc_scores(log_probs, lens, encoded), strict=True
-        ):
-            order = (-combine(llm, ctc, [0] * len(llm), weights)).argsort(kind="stable")
-            ranked = {"llm": [llm[i] for i in order], "ctc": [ctc[i] for i in order]}
-            yield [nbest[i] for i in order], ranked
+    def ranked(lists, log_probs, lens):
+        """Outputs of n-best lists, ranked again with CTC's score of each text."""
+        encoded = [[units.encode(text) for text in nbest] for nbest in lists]
+        for nbest, ctc in zip(lists, ctc_scores(log_probs, lens, encoded), strict=True):
+            texts, hyps = list(nbest), list(nbest.values())
+            llm = [hyp.score for hyp in hyps]
+            places = order(llm, ctc, [len(text.split()) for text in texts], weights)
+            scores = {"llm": [llm[i] for i in places], "ctc": [ctc[i] for i in places]}
+            texts = tuple(texts[i] for i in places)
+            yield Output(texts[0], hyps[places[0]].status, texts, scores)
 
     @torch.no_grad()
     def recognize(rows):
@@ -123,14 +129,12 @@ def llm_recognizer(
             return [Output(tokenizer.decode(h.token_ids).strip(), h.status) for h in hyps]
         beams = {"num_beams": config.num_beams, "length_penalty": config.length_penalty}
         lists = beam_search(model.llm, inputs, limits, tokenizer.eos_id, **common, **beams)
-        texts, scores = zip(*(texts_of(hyps) for hyps in lists), strict=True)
+        lists = [by_text(hyps) for hyps in lists]
         if config.ctc_weight:
-            ranked = rank(texts, scores, model.ctc_log_probs(frames), frame_lens)
-        else:
-            ranked = zip(texts, ({"llm": llm} for llm in scores), strict=True)
+            return list(ranked(lists, model.ctc_log_probs(frames), frame_lens))
         return [
-            Output(nbest[0], hyps[0].status, tuple(nbest), own)
-            for hyps, (nbest, own) in zip(lists, ranked, strict=True)
+            Output(texts[0], hyps[0].status, texts, {"llm": [hyp.score for hyp in hyps]})
+            for texts, hyps in ((tuple(nbest), list(nbest.values())) for nbest in lists)
         ]
 
     return recognize
@@ -167,6 +171,7 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
 
     The batches do not depend on the number of processes, so neither do the results.
     """
+    import shutil
     import time
     from pathlib import Path
 
@@ -192,6 +197,7 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
     rtf = f"{audio:.0f} s of audio in {took:.1f} s, real-time factor {took / audio:.4f}"
     print(f"{data_dir}: {len(hyps)} utterances, {rtf}")
     Path(out_dir).mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(Path(out_dir) / "nbest", ignore_errors=True)  # of an older search
     if any(output.nbest for output in hyps.values()):
         utt_ids = sorted(hyps)
         names = hyps[utt_ids[0]].scores
@@ -204,6 +210,7 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
 
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), DecodeConfig, argv)
+    check(config)
     from pathlib import Path
 
     import torch

@@ -6,6 +6,8 @@ python -m speechllm.bin.make_mini_llm --langs "en de" --out exp/mini/base_llm
 from speechllm.bin import cli
 from speechllm.config import MiniLlmConfig
 
+NUM_QUESTIONS = 1500
+
 
 def get_parser():
     parser = cli.config_parser(__doc__, MiniLlmConfig)
@@ -24,6 +26,7 @@ def main(argv=None):
     from speechllm.data.tables import read_table
     from speechllm.mini.grammar import LANGS, sentences
     from speechllm.mini.llm import train_llm
+    from speechllm.mini.questions import questions
     from speechllm.train.muon import MuonAdamW
 
     pairs = []
@@ -32,6 +35,10 @@ def main(argv=None):
             made = sentences(lang, config.num_sentences, seed=config.seed, split="train")
             pairs += [(s.text, s.english if lang != "en" else "") for s in made]
     transcripts = list(read_table(args.text).values()) if args.text else []
+    asked = []
+    if "en" in args.langs.split():
+        for question in questions(NUM_QUESTIONS, config.seed, split="train", kinds=("scene",)):
+            asked.append((question.turns[0][1], question.answer))
     settings = dataclasses.asdict(config)
     for name in ("num_sentences", "lr", "muon_lr"):
         settings.pop(name)
@@ -39,7 +46,7 @@ def main(argv=None):
     def make_optimizer(matrices, others):
         return MuonAdamW(matrices, others, config.muon_lr, config.lr)
 
-    train_llm(args.out, pairs, transcripts, make_optimizer=make_optimizer, **settings)
+    train_llm(args.out, pairs, transcripts, asked, make_optimizer=make_optimizer, **settings)
 
 
 if __name__ == "__main__":

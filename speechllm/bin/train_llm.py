@@ -4,6 +4,7 @@ python -m speechllm.bin.train_llm --config conf/mini/train_llm.yaml --llm exp/mi
 """
 
 from speechllm.bin import cli
+from speechllm.bin.decode import check
 from speechllm.config import DecodeConfig, TrainLlmConfig
 
 
@@ -23,6 +24,7 @@ def get_parser(argv=None):
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), TrainLlmConfig, argv)
     decode_config = cli.read_config(DecodeConfig, args.decode_config)
+    check(decode_config)
     import tempfile
     from functools import partial
     from pathlib import Path

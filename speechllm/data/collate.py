@@ -36,7 +36,7 @@ def collate_llm(utts: list[dict]) -> dict:
         feat_lens: (S,)
         prompts: B lists of parts, a LongTensor of token ids or the index of an audio part in 0..S-1
         targets: B LongTensors
-        units, unit_lens: (B, U) and (B,) as for CTC, if the utterances have units
+        units, unit_lens: (S, U) and (S,) as for CTC, of the audio parts, if the utterances have units
     """
     feats, prompts = [], []
     for utt in utts:
@@ -51,8 +51,9 @@ def collate_llm(utts: list[dict]) -> dict:
         "targets": [u["target"] for u in utts],
     }
     if "units" in utts[0]:
-        batch["units"] = pad_sequence([u["units"] for u in utts], batch_first=True)
-        batch["unit_lens"] = torch.tensor([len(u["units"]) for u in utts])
+        units = [part for utt in utts for part in utt["units"]]
+        batch["units"] = pad_sequence(units, batch_first=True)
+        batch["unit_lens"] = torch.tensor([len(part) for part in units])
     return batch
 
 

@@ -30,7 +30,7 @@ class LlmDataset(Dataset):
     """Features, prompt and target of each utterance.
 
     An utterance is ``{"utt_id", "feats" [(T, F), ...], "prompt", "target" (L,)}``, with CTC units also
-    ``"units" (U,)``; the prompt's parts are LongTensors of token ids, or indices into ``feats``.
+    ``"units" [(U,), ...]``; the prompt's parts are LongTensors of token ids, or indices into ``feats``.
 
     Args:
         make_prompt: parts of the prompt from a row.
@@ -60,5 +60,5 @@ class LlmDataset(Dataset):
             "target": torch.as_tensor(self.encode_target(row), dtype=torch.long),
         }
         if self.encode_units:
-            utt["units"] = torch.tensor(self.encode_units(row.transcript), dtype=torch.long)
+            utt["units"] = [torch.tensor(self.encode_units(row.transcript), dtype=torch.long)]
         return utt

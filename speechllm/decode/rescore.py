@@ -55,6 +55,11 @@ def combine(llm: list[float], ctc: list[float], num_words: list[int], weights: W
     return scores + weights.ctc * np.array(ctc) if weights.ctc else scores
 
 
+def order(llm: list[float], ctc: list[float], num_words: list[int], weights: Weights) -> list[int]:
+    """The places of one utterance's hypotheses, best first; equals stay as they are."""
+    return (-combine(llm, ctc, num_words, weights)).argsort(kind="stable").tolist()
+
+
 def choose(
     llm: list[list[float]], ctc: list[list[float]], num_words: list[list[int]], weights: Weights
 ) -> list[int]:

@@ -81,7 +81,7 @@ def misspell(text: str, rng: random.Random) -> str:
 
 
 def stretch(ids: list[int], filler: int, rng: random.Random) -> list[int]:
-    """Ids that last for one to three positions each, with some of the same filler between them, as speech does."""
+    """Ids that last for one or two positions each, with up to four of a filler between them, as frames of speech."""
     out = []
     for token in ids:
         out += [token] * rng.choice((1, 1, 1, 2, 2))
@@ -90,29 +90,39 @@ def stretch(ids: list[int], filler: int, rng: random.Random) -> list[int]:
 
 
 def documents(
-    sentences: list[tuple[str, str]], encode, vocab_size: int, rng: random.Random, space_id: int
+    sentences: list[tuple[str, str]],
+    encode,
+    vocab_size: int,
+    rng: random.Random,
+    space_id: int,
+    asked: list[tuple[str, str]] = (),
 ) -> Iterator[tuple[list[int], int]]:
     """Endless training documents, as ids and the position from which they are worth predicting.
 
     Most of them repeat a sentence, ``sentence <s> sentence </s>``, which is the layout of recognition with the
     audio in place of the first sentence: as it is, in a random order, from a copy that is damaged or misspelt, and, as
     frames of speech say it, drawn out with spaces between its tokens. The others are sentences alone, and translated
-    where there is a translation.
+    where there is a translation; and questions about a statement before them, with their answers.
 
     Args:
         sentences: pairs of a text and its English translation ("" where there is none).
         encode: text to token ids.
         space_id: token that is a bare space.
+        asked: pairs of a statement with a question, and the answer.
     """
     encoded = [
         (text, encode(text), encode(english) if english else None) for text, english in sentences
     ]
     instruction = encode(TRANSLATE)
+    asked = [(encode(question), encode(answer)) for question, answer in asked]
     while True:
         rng.shuffle(encoded)
         for text, ids, english in encoded:
             kind = rng.random()
-            if kind < 0.22:
+            if asked and kind < 0.04:
+                question, answer = rng.choice(asked)
+                yield [*question, BOS_ID, *answer, EOS_ID], len(question)
+            elif kind < 0.22:
                 yield [*ids, BOS_ID, *ids, EOS_ID], 0
             elif kind < 0.28:
                 yield [BOS_ID, *ids, EOS_ID], 0
@@ -127,9 +137,9 @@ def documents(
             elif kind < 0.50:
                 yield [*instruction, *ids, BOS_ID, *english, EOS_ID], len(instruction) + len(ids)
             else:
-                kind = rng.random()
-                wanted = rng.sample(ids, len(ids)) if kind < 0.2 else ids
-                heard = encode(misspell(text, rng)) if kind > 0.6 else wanted
+                draw = rng.random()
+                wanted = rng.sample(ids, len(ids)) if draw < 0.2 else ids
+                heard = encode(misspell(text, rng)) if draw > 0.6 else wanted
                 source = stretch(heard, space_id, rng)
                 yield [*source, BOS_ID, *wanted, EOS_ID], len(source)
 
@@ -194,6 +204,7 @@ def train_llm(
     out_dir: str | Path,
     sentences: list[tuple[str, str]],
     transcripts: list[str],
+    asked: list[tuple[str, str]] = (),
     *,
     architecture: str = "llama",
     dim: int = 256,
@@ -214,6 +225,7 @@ def train_llm(
         sentences: texts with their English translation, "" where there is none.
         transcripts: texts that it reads as well and that count most for its tokenizer. Trained on the same, CTC
             units of kind bpe are then mostly its tokens, and what stands at one position of speech is one token.
+        asked: statements with a question, and their answers.
         make_optimizer: from the matrices inside the model and its other parameters; every group of the optimizer
             has its ``peak_lr``.
 
@@ -229,6 +241,7 @@ def train_llm(
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     texts = sorted({text for text, _ in sentences}) + TRANSCRIPT_WEIGHT * transcripts
+    texts += [text for pair in asked for text in pair]
     texts += [TRANSLATE] * TRANSCRIPT_WEIGHT
     tokenizer = train_tokenizer(texts, vocab_size, building)
 
@@ -244,7 +257,7 @@ def train_llm(
     names = {id(p) for p in inner}
     optimizer = make_optimizer(inner, [p for p in model.parameters() if id(p) not in names])
     space_id = tokenizer.convert_tokens_to_ids("\u2581")
-    docs = documents(sentences, encode, len(tokenizer), random.Random(seed), space_id)
+    docs = documents(sentences, encode, len(tokenizer), random.Random(seed), space_id, asked)
     stream = batches(docs, batch_tokens)
     start = time.monotonic()
     for step in range(1, max_steps + 1):

@@ -1,4 +1,4 @@
-"""A loss that pulls speech positions to the embeddings of the text that CTC hears in them."""
+"""How far speech positions are from the embeddings of the text that CTC hears in them."""
 
 import torch
 import torch.nn.functional as F
@@ -20,24 +20,41 @@ def unit_embeddings(pieces: list[str], ids_of_piece, embed) -> Tensor:
     return torch.stack([embed(ids).float().mean(0) for ids in tokens])
 
 
-def alignment_loss(positions: Tensor, lens: Tensor, units: Tensor, table: Tensor) -> Tensor:
-    """Mean of 1 - cosine between speech positions and the embeddings of the units that stand there.
+def mean_of_frames(
+    frames: Tensor, kept: Tensor, frames_per_position: float, num_positions: int
+) -> tuple[Tensor, Tensor]:
+    """Bring frames (B, T, H) to the N positions that an adaptor makes of them.
 
-    A position stands for the encoder frames t with t * N // T = its number; their targets are averaged. Positions
-    in which CTC hears blanks only are free.
+    Frame t belongs to position t // frames_per_position; a position is the mean of its frames that are kept (B, T), and
+    zero if there is none.
+
+    Returns:
+        (B, N, H), and how many frames each is made of, (B, N).
+    """
+    B, T, H = frames.shape
+    at = torch.arange(T, device=frames.device).div(frames_per_position).long()
+    at = at.clamp(max=num_positions - 1)
+    kept = kept.to(frames.dtype)
+    count = kept.new_zeros(B, num_positions).index_add_(1, at, kept)
+    total = frames.new_zeros(B, num_positions, H).index_add_(1, at, frames * kept[..., None])
+    return total / count[..., None].clamp(min=1), count
+
+
+def misalignment(
+    positions: Tensor, units: Tensor, table: Tensor, frames_per_position: float
+) -> Tensor:
+    """1 - cosine between each speech position and the embeddings of the units that stand there.
 
     Args:
-        positions: (B, N, H); lens: (B,) real positions.
+        positions: (B, N, H).
         units: (B, T) most likely CTC unit of each encoder frame, the blank (0) where padded.
         table: (V, H), see ``unit_embeddings``.
+
+    Returns:
+        (M,), of the M positions in which CTC hears more than blanks; the others are free.
     """
-    B, N, H = positions.shape
-    T = units.size(1)
-    at = (torch.arange(T, device=units.device) * N) // T
-    heard = units != BLANK_ID
-    targets = table.new_zeros(B, N, H).index_add_(1, at, table[units] * heard[..., None])
-    spoken = units.new_zeros(B, N).index_add_(1, at, heard.long()) > 0
-    spoken &= torch.arange(N, device=lens.device) < lens[:, None]
-    if not spoken.any():
-        return positions.sum() * 0.0
-    return (1 - F.cosine_similarity(positions[spoken].float(), targets[spoken], dim=-1)).mean()
+    targets, count = mean_of_frames(
+        table[units], units != BLANK_ID, frames_per_position, positions.size(1)
+    )
+    spoken = count > 0
+    return 1 - F.cosine_similarity(positions[spoken].float(), targets[spoken], dim=-1)

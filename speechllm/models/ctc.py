@@ -42,7 +42,7 @@ class CtcModel(nn.Module):
     Args:
         speech: the encoder with its normalisation.
         num_units: V, units with the blank.
-        flat_start: training batches over which the loss goes from a uniform alignment to CTC.
+        flat_start: training steps over which the loss goes from a uniform alignment to CTC, see ``on_step``.
         intermediate_layers: encoder layers (from 1) that must write the units too, through the same head, in
             training (intermediate CTC, arXiv:2102.03216).
         intermediate_weight: of the mean of their losses; the last layer has the rest of 1.
@@ -61,10 +61,11 @@ class CtcModel(nn.Module):
         self.intermediate_weight = intermediate_weight if intermediate_layers else 0.0
         self.speech = speech
         self.head = nn.Linear(speech.output_dim, num_units)
-        self.flat_start = flat_start
-        self.register_buffer(
-            "num_batches", torch.tensor(0)
-        )  # of training, so that a resumed run goes on
+        self.flat_start, self.step = flat_start, 1
+
+    def on_step(self, step: int):
+        """The training loop says which step comes, from 1."""
+        self.step = step
 
     def fsdp_layers(self) -> list[nn.Module]:
         return list(self.speech.encoder.layers)
@@ -100,13 +101,11 @@ class CtcModel(nn.Module):
             )
             share = self.intermediate_weight
             loss = (1 - share) * loss + share * early / len(after)
-        if self.training and self.flat_start and int(self.num_batches) < self.flat_start:
-            share = int(self.num_batches) / self.flat_start
+        if self.training and self.step <= self.flat_start:
+            share = (self.step - 1) / self.flat_start
             loss = share * loss + (1 - share) * uniform_alignment_loss(
                 log_probs, lens, units, unit_lens
             )
-        if self.training and self.flat_start:
-            self.num_batches += 1
         return loss, unit_lens.sum(), stats
 
 

@@ -347,7 +347,7 @@ class LlmTokenizer:
             token_id = self.tokenizer.convert_tokens_to_ids(spelling)
             if token_id is not None and token_id != self.unk_id:
                 return [token_id]
-        return self.encode(piece.replace("\u2581", " ").strip() or piece)
+        return self.encode(piece.replace("\u2581", " ").strip() or " ") or [self.eos_id]
 
     def decode(self, token_ids: list[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)

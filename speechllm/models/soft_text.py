@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from speechllm.models.alignment import mean_of_frames
+from speechllm.models.lengths import lens_to_mask
+
 
 class SoftText(nn.Module):
     """The LLM's embeddings of the CTC units, weighted with their probabilities in each encoder frame.
@@ -24,13 +27,10 @@ class SoftText(nn.Module):
         with torch.no_grad():
             self.embeddings.copy_(unit_embeddings)
 
-    def forward(self, logits: Tensor, num_positions: int) -> Tensor:
-        """Map CTC logits (B, T, V) to (B, N, H); position n is the mean of the frames t with t * N // T = n."""
+    def forward(
+        self, logits: Tensor, lens: Tensor, frames_per_position: float, num_positions: int
+    ) -> Tensor:
+        """Map CTC logits (B, T, V), (B,) to (B, N, H), the positions being means of their real frames."""
         text = logits.softmax(-1) @ self.embeddings
-        B, T, H = text.shape
-        if num_positions == T:
-            return text
-        at = (torch.arange(T, device=text.device) * num_positions) // T
-        total = text.new_zeros(B, num_positions, H).index_add_(1, at, text)
-        count = torch.bincount(at, minlength=num_positions).clamp(min=1)
-        return total / count[:, None].to(text.dtype)
+        real = lens_to_mask(lens, text.size(1))
+        return mean_of_frames(text, real, frames_per_position, num_positions)[0]

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechllm.errors import UserError
-from speechllm.models.alignment import BLANK_ID, alignment_loss
+from speechllm.models.alignment import BLANK_ID, misalignment
 from speechllm.models.ctc import ctc_losses
 from speechllm.models.join import IGNORE_INDEX, join
 from speechllm.models.lengths import lens_to_mask
@@ -21,7 +21,7 @@ class SpeechLlm(nn.Module):
 
     Args:
         speech: maps features (S, T, F), (S,) to encoder frames (S, T', D), (S,).
-        adaptor: maps encoder frames to (S, N, H), (S,).
+        adaptor: maps encoder frames to (S, N, H), (S,); has ``frames_per_position``, and ``proj``, its last layer.
         llm: frozen, with adapters, or trained.
         train_encoder: whether ``speech`` learns; if not, its encoder stays in eval mode and needs no gradients.
         target_masking: share of target tokens hidden from the LLM's input in training; what must be predicted
@@ -31,7 +31,7 @@ class SpeechLlm(nn.Module):
         ctc_head: the pretrained encoder's CTC layer, kept beside it.
         soft_text: whether to add what this CTC layer hears to the adaptor's output, see ``SoftText``; the adaptor then
             starts at zero.
-        ctc_weight: of the CTC loss per unit beside the cross-entropy per token; above 0 the head learns along.
+        ctc_weight: of the CTC loss beside the LLM's cross-entropy; above 0 the head learns along.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class SpeechLlm(nn.Module):
         self.ctc_head = ctc_head.requires_grad_(ctc_weight > 0) if ctc_head is not None else None
         self.ctc_weight = ctc_weight
         self.soft_text = None
+        if (soft_text or ctc_weight) and ctc_head is None:
+            raise ValueError("soft_text and ctc_weight need the encoder's ctc_head")
         if soft_text:
             self.soft_text = SoftText(ctc_head.out_features, llm.dim)
             nn.init.zeros_(adaptor.proj.weight)
@@ -75,11 +77,12 @@ class SpeechLlm(nn.Module):
 
         Args:
             unit_embeddings: (V, H).
-            alignment_weight: of the alignment loss beside the cross-entropy per token.
+            alignment_weight: of the alignment loss per position in which something is heard.
         """
         if self.soft_text is not None:
             self.soft_text.start_from(unit_embeddings / self.embedding_rms)
-        self.register_buffer("unit_embeddings", unit_embeddings, persistent=False)
+        if alignment_weight:
+            self.register_buffer("unit_embeddings", unit_embeddings, persistent=False)
         self.alignment_weight = alignment_weight
 
     def train(self, mode: bool = True):
@@ -117,10 +120,11 @@ class SpeechLlm(nn.Module):
 
     def place(self, encoder_out: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
         """Map encoder frames (S, T', D), (S,) to speech positions (S, N, H), (S,)."""
-        positions, lens = self.adaptor(encoder_out, lens)
+        positions, num_positions = self.adaptor(encoder_out, lens)
         if self.soft_text is not None:
-            positions = positions + self.soft_text(self.ctc_head(encoder_out), positions.size(1))
-        return positions * self.embedding_rms.to(positions.dtype), lens
+            logits, per_position = self.ctc_head(encoder_out), self.adaptor.frames_per_position
+            positions = positions + self.soft_text(logits, lens, per_position, positions.size(1))
+        return positions * self.embedding_rms.to(positions.dtype), num_positions
 
     def inputs(self, speech: Tensor, lens: Tensor, prompts, targets=None):
         """Embeddings (B, L, H) of rows with speech positions (S, N, H), (S,), and what lies where in them."""
@@ -151,7 +155,7 @@ class SpeechLlm(nn.Module):
     ):
         """Sum of the cross-entropies over all target tokens, their number, and the share predicted right.
 
-        With an alignment weight and ``ctc_weight`` the other losses come on top, each once per token.
+        With an alignment weight and ``ctc_weight`` the sums of the other losses come on top.
 
         Args:
             feats, feat_lens: (S, T, F), (S,) every audio part of the batch.
@@ -169,24 +173,22 @@ class SpeechLlm(nn.Module):
         loss, num_tokens, correct = self.llm.loss(hidden, joined.labels.to(hidden.device))
         stats = {"accuracy": correct / num_tokens}
         if self.training and self.alignment_weight:
-            distance = self.misalignment(encoder_out, encoder_lens, speech, lens)
-            loss = loss + self.alignment_weight * num_tokens * distance
-            stats["misalignment"] = distance.detach()
-        if self.training and self.ctc_weight and units is not None:
+            distances = self.misalignment(encoder_out, encoder_lens, speech)
+            loss = loss + self.alignment_weight * distances.sum()
+            stats["misalignment"] = distances.detach().sum() / max(len(distances), 1)
+        if self.training and self.ctc_weight:
             losses = ctc_losses(self.ctc_log_probs(encoder_out), encoder_lens, units, unit_lens)
-            ctc = losses.sum() / unit_lens.sum()
-            loss = loss + self.ctc_weight * num_tokens * ctc
-            stats["ctc_loss"] = ctc.detach()
+            loss = loss + self.ctc_weight * losses.sum()
+            stats["ctc_loss"] = losses.detach().sum() / unit_lens.sum()
         return loss, num_tokens, stats
 
-    def misalignment(self, encoder_out, encoder_lens, speech, lens) -> Tensor:
-        """The alignment loss of speech positions, with the units that the CTC head hears in the encoder's frames."""
+    def misalignment(self, encoder_out: Tensor, encoder_lens: Tensor, speech: Tensor) -> Tensor:
+        """How far speech positions (S, N, H) are from the units that the CTC head hears in the frames (S, T', D)."""
         with torch.no_grad():
             units = self.ctc_head(encoder_out).argmax(-1)
             real = lens_to_mask(encoder_lens, units.size(1))
-        return alignment_loss(
-            speech, lens, units.masked_fill(~real, BLANK_ID), self.unit_embeddings
-        )
+        units = units.masked_fill(~real, BLANK_ID)
+        return misalignment(speech, units, self.unit_embeddings, self.adaptor.frames_per_position)
 
     def rows(
         self, feats: Tensor, feat_lens: Tensor, prompts: list[list]

@@ -52,7 +52,7 @@ def train(
     Args:
         model: what ``distributed.wrap`` returned. ``model(**batch)``, called without ``utt_ids``,
             returns the sum of the losses, its weight (what to divide by), and stats, which are
-            averages over the batch.
+            averages over the batch. ``model.on_step(step)`` is called before each step if there is such a method.
         epoch_batches: ``epoch_batches(epoch, skip)`` gives this process's micro-batches of an
             epoch (counted from 0) without the first ``skip``; its ``len``, the number it gives, is
             the same for all processes.
@@ -125,6 +125,8 @@ def train(
         for group, epoch_size in _groups(epoch_batches, progress, accum, seed, setup, done):
             progress.step += 1
             set_lr(optimizer, schedule, progress.step)
+            if hasattr(core, "on_step"):
+                core.on_step(progress.step)
             sums, grad_norm = update(
                 model,
                 group,

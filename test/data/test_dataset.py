@@ -132,3 +132,13 @@ def test_unknown_characters_are_counted(data_dir, tmp_path, tokenizer):
     manifest = Manifest.open(tmp_path / "manifest.arrow")
     assert find_unknown(manifest, tokenizer) == {"ω": 2, "猫": 1}
     assert CtcDataset(manifest, tokenizer)[0]["units"].tolist().count(tokenizer.unk_id) == 2
+
+
+def test_units_of_every_audio_part_go_along(manifest, tokenizer):
+    encode_target = lambda row: [2]  # noqa: E731
+    dataset = LlmDataset(manifest, lambda row: [0], encode_target, tokenizer.encode)
+    batch = collate_llm([dataset[0], dataset[3]])
+    wanted = [tokenizer.encode(manifest.row(i).transcript) for i in (0, 3)]
+    assert batch["unit_lens"].tolist() == [len(units) for units in wanted]
+    for row, units in zip(batch["units"].tolist(), wanted, strict=True):
+        assert row[: len(units)] == units and not any(row[len(units) :])

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from speechllm.decode.rescore import Weights, choose, ctc_scores, tune
+from speechllm.decode.rescore import Weights, choose, ctc_scores, order, tune
 
 
 def all_alignments(log_probs, units):
@@ -59,3 +59,16 @@ def test_tuning_takes_the_smallest_weight_with_the_fewest_errors():
 def test_impossible_hypotheses_lose_only_where_ctc_counts():
     assert choose([[-1.0, -2.0]], [[-math.inf, -5.0]], [[1, 1]], Weights(0.0)) == [0]
     assert choose([[-1.0, -2.0]], [[-math.inf, -5.0]], [[1, 1]], Weights(0.05)) == [1]
+
+
+@pytest.mark.parametrize(
+    ("llm", "ctc", "want"),
+    [
+        ([-1.0, -2.0, -3.0], [-9.0, -1.0, -1.0], [1, 2, 0]),
+        ([-1.0, -2.0, -3.0], [-math.inf, -9.0, -1.0], [2, 1, 0]),
+        ([-1.0, -1.0], [-2.0, -2.0], [0, 1]),
+        ([-3.0, -1.0], [-math.inf, -math.inf], [0, 1]),
+    ],
+)
+def test_order_is_best_first_and_stable(llm, ctc, want):
+    assert order(llm, ctc, [0] * len(llm), Weights(ctc=0.5)) == want

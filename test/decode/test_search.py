@@ -109,6 +109,8 @@ def test_ctc_greedy_merges_and_removes():
 
 def test_real_llama_writes_its_published_greedy_text(shared):
     folder = shared / "llm" / "stories260K"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not on this machine")
     tokenizer, llm = LlmTokenizer(str(folder)), load_llm(str(folder)).eval()
     assert tokenizer.bos_id == BOS_ID and tokenizer.eos_id == EOS_ID
     (hyp,) = greedy(llm, [llm.embed(torch.tensor([tokenizer.bos_id]))], [200], tokenizer.eos_id)

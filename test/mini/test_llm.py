@@ -8,7 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from speechllm.bin import make_mini_llm
 from speechllm.errors import UserError
+from speechllm.mini.grammar import sentences
 from speechllm.mini.llm import (
     BOS_ID,
     EOS_ID,
@@ -19,6 +21,7 @@ from speechllm.mini.llm import (
     stretch,
     train_llm,
 )
+from speechllm.mini.questions import questions
 
 WORDS = {word: 10 + i for i, word in enumerate("translate to english: a b c d e f".split())}
 PAIRS = [("a b c", "d e"), ("b c d e", ""), ("c a", "f")]
@@ -35,7 +38,7 @@ def make_optimizer(matrices, others):
 def kinds_of(docs):
     """Documents by what they are, judged from their ids alone."""
     texts, english = ({tuple(encode(p[i])) for p in PAIRS if p[i]} for i in (0, 1))
-    found = {"alone": 0, "copy": 0, "shuffled": 0, "repaired": 0, "translated": 0}
+    found = {"alone": 0, "copy": 0, "shuffled": 0, "repaired": 0, "translated": 0, "answered": 0}
     for ids, first in docs:
         assert ids[-1] == EOS_ID and ids.count(BOS_ID) == 1
         at = ids.index(BOS_ID)
@@ -45,6 +48,9 @@ def kinds_of(docs):
             is_text = source in texts
             found["copy" if is_text else "shuffled"] += 1
             assert sorted(source) in [sorted(text) for text in texts]
+        elif source == tuple(encode("f f a")):
+            found["answered"] += 1
+            assert target == tuple(encode("e e"))
         elif not source:
             found["alone"] += 1
             assert target in texts
@@ -60,10 +66,31 @@ def kinds_of(docs):
 
 
 def test_documents_repeat_repair_and_translate():
-    docs = list(islice(documents(PAIRS, encode, 30, random.Random(0), space_id=4), 3000))
-    found = kinds_of(docs)
-    assert all(found.values()) and found["copy"] > 0.15 * len(docs)
-    assert found["repaired"] > 0.4 * len(docs)  # mostly drawn out, as speech is
+    docs = documents(PAIRS, encode, 30, random.Random(0), space_id=4, asked=[("f f a", "e e")])
+    found = kinds_of(list(islice(docs, 3000)))
+    assert all(found.values()) and found["copy"] > 0.15 * 3000
+    assert found["repaired"] > 0.4 * 3000  # mostly drawn out, as speech is
+
+
+def test_what_the_command_gives_it_to_read(tmp_path, monkeypatch):
+    """Made-up sentences and questions of the training split, and the transcripts that are named."""
+    given = {}
+    monkeypatch.setattr(
+        "speechllm.mini.llm.train_llm",
+        lambda out, pairs, transcripts, asked, **_: given.update(
+            pairs=pairs, transcripts=transcripts, asked=asked
+        ),
+    )
+    (tmp_path / "text").write_text("a the dog sleeps\nb the cat sleeps\n")
+    options = ["--langs", "en de", "--text", tmp_path / "text", "--out", tmp_path / "llm"]
+    make_mini_llm.main([str(word) for word in (*options, "--num_sentences", "300")])
+    assert given["transcripts"] == ["the dog sleeps", "the cat sleeps"]
+    for split in ("dev", "test"):
+        others = {s.text for lang in ("en", "de") for s in sentences(lang, 80, 7, split=split)}
+        assert not others & {text for text, _ in given["pairs"]}
+        for question in questions(100, 7, split=split, kinds=("scene",)):
+            assert question.turns[0][1] not in {text for text, _ in given["asked"]}
+    assert len(given["pairs"]) == 600 and all(answer for _, answer in given["asked"])
 
 
 def test_a_damaged_copy_is_near_its_source():

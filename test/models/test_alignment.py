@@ -7,30 +7,29 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from helpers import llm_batch, tiny_speech_llm
-from speechllm.models.alignment import alignment_loss, unit_embeddings
+from speechllm.models.alignment import misalignment, unit_embeddings
 
 
-@pytest.mark.parametrize("num_positions", [8, 4, 3])
-def test_alignment_loss_by_hand(num_positions):
+@pytest.mark.parametrize("per_position", [1, 2, 3])
+def test_misalignment_by_hand(per_position):
     torch.manual_seed(0)
     units = torch.tensor([[0, 3, 3, 0, 0, 1, 2, 0], [2, 0, 1, 0, 0, 0, 0, 0]])
     table = torch.randn(4, 5)
-    positions = torch.randn(2, num_positions, 5)
-    lens = torch.tensor([num_positions, math.ceil(num_positions / 2)])
-    distances = []
+    positions = torch.randn(2, math.ceil(8 / per_position), 5)
+    expected = []
     for b in range(2):
-        for n in range(int(lens[b])):
-            heard = [int(u) for t, u in enumerate(units[b]) if t * num_positions // 8 == n and u]
+        for n in range(positions.size(1)):
+            heard = [int(u) for u in units[b, n * per_position : (n + 1) * per_position] if u]
             if heard:
                 target = sum(table[u] for u in heard)
-                distances.append(1 - cosine_similarity(positions[b, n], target, dim=0))
-    expected = sum(distances) / len(distances)
-    torch.testing.assert_close(alignment_loss(positions, lens, units, table), expected)
+                expected.append(1 - cosine_similarity(positions[b, n], target, dim=0))
+    found = misalignment(positions, units, table, per_position)
+    torch.testing.assert_close(found, torch.stack(expected))
 
 
 def test_silence_has_no_loss():
     positions = torch.randn(1, 4, 5, requires_grad=True)
-    loss = alignment_loss(positions, torch.tensor([4]), torch.zeros(1, 4).long(), torch.randn(3, 5))
+    loss = misalignment(positions, torch.zeros(1, 4).long(), torch.randn(3, 5), 1).sum()
     loss.backward()
     assert loss == 0 and (positions.grad == 0).all()
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import conv1d
 
 from helpers import tiny_ctc_model, tiny_speech_encoder
-from speechllm.models.conformer import ConformerEncoder, SelfAttention, relative_table
+from speechllm.models.conformer import ConformerEncoder, ConvModule, SelfAttention, relative_table
 from speechllm.models.ctc import uniform_alignment_loss
 from speechllm.models.subsampling import FRONT_ENDS
 
@@ -179,7 +179,10 @@ def test_flat_start_ends_in_the_ctc_loss():
     )
     log_probs, lens = model.log_probs(*batch[:2])
     flat = uniform_alignment_loss(log_probs, lens, *batch[2:])
-    losses = [model(*batch)[0] for _ in range(3)]
+    losses = []
+    for step in (1, 2, 3):
+        model.on_step(step)
+        losses.append(model(*batch)[0])
     torch.testing.assert_close(losses[0], flat)
     torch.testing.assert_close(losses[1], (flat + losses[2]) / 2)
     torch.testing.assert_close(losses[2], model.eval()(*batch)[0])
@@ -203,3 +206,18 @@ def test_intermediate_ctc_is_the_ctc_of_a_shorter_encoder():
     expected = 0.7 * by_depth[2] + 0.3 * (by_depth[0] + by_depth[1]) / 2
     torch.testing.assert_close(whole(*batch)[0], expected)
     torch.testing.assert_close(whole.eval()(*batch)[0], by_depth[2])
+
+
+@pytest.mark.parametrize("num_frames", [1, 4, 33])
+def test_depthwise_convolution_is_that_of_its_module(num_frames):
+    torch.manual_seed(0)
+    conv = ConvModule(6, 5, 0.0)
+    x = torch.randn(2, num_frames, 6)
+    found = []
+    for convolve in (conv.convolve, lambda x: conv.depthwise(x.transpose(1, 2)).transpose(1, 2)):
+        leaf = x.clone().requires_grad_()
+        out = convolve(leaf)
+        gradients = torch.autograd.grad(out.sin().sum(), [leaf, *conv.depthwise.parameters()])
+        found.append([out, *gradients])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)

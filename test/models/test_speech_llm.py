@@ -200,12 +200,14 @@ def test_ctc_stays_an_auxiliary_loss():
     units, unit_lens = torch.randint(1, 9, (3, 2)), torch.tensor([2, 1, 2])
     model.train()
     model.speech.eval()  # no dropout
-    alone, num_tokens, _ = model(**batch)
+    model.ctc_weight = 0.0
+    alone, _, _ = model(**batch)
+    model.ctc_weight = 0.3
     loss, _, _ = model(**batch, units=units, unit_lens=unit_lens)
     frames, lens = model.speech(batch["feats"], batch["feat_lens"])
     log_probs = head(frames).log_softmax(-1).transpose(0, 1)
     ctc = torch.nn.functional.ctc_loss(log_probs, units, lens, unit_lens, reduction="sum")
-    torch.testing.assert_close(loss, alone + 0.3 * num_tokens * ctc / unit_lens.sum())
+    torch.testing.assert_close(loss, alone + 0.3 * ctc)
     loss.backward()
     assert head.weight.grad is not None
     with_units, _, _ = model.eval()(**batch, units=units, unit_lens=unit_lens)
@@ -227,7 +229,7 @@ def test_soft_text_is_what_ctc_hears_before_anything_is_learnt(stack_factor):
     heard = table[head(frames).argmax(-1)]
     T = heard.size(1)
     for n in range(int(lens.min()) - 1):
-        of_n = [t for t in range(T) if t * positions.size(1) // T == n]
+        of_n = [t for t in range(T) if t // stack_factor == n]
         torch.testing.assert_close(positions[:, n], heard[:, of_n].mean(1), atol=0.05, rtol=0.05)
 
 
@@ -235,3 +237,31 @@ def test_a_checkpoint_keeps_the_soft_text():
     model = tiny_speech_llm(ctc_head=torch.nn.Linear(16, 9), soft_text=True)
     saved = model.checkpoint_state_dict()
     assert "soft_text.embeddings" in saved and "ctc_head.weight" in saved
+
+
+@pytest.mark.parametrize("stack_factor", [1, 3])
+def test_soft_text_and_all_losses_ignore_padding(stack_factor):
+    torch.manual_seed(0)
+    head = torch.nn.Linear(16, 9)
+    options = {"ctc_head": head, "soft_text": True, "ctc_weight": 0.3}
+    model = tiny_speech_llm(stack_factor=stack_factor, **options)
+    model.start_from_text(model.llm.embed(torch.arange(9)).detach(), alignment_weight=0.5)
+    model.adaptor.proj.weight.data.normal_()
+    model.speech.spec_augment = None
+    model.train()
+    model.speech.eval()  # no dropout
+    batch = llm_batch()
+    units, unit_lens = torch.randint(1, 9, (3, 2)), torch.tensor([2, 1, 2])
+    loss, _, stats = model(**batch, units=units, unit_lens=unit_lens)
+    alone = [
+        model(**one_of(batch, b), units=units[b : b + 1], unit_lens=unit_lens[b : b + 1])
+        for b in range(3)
+    ]
+    torch.testing.assert_close(loss, sum(one[0] for one in alone), rtol=1e-4, atol=1e-4)
+    assert float(stats["misalignment"]) > 0 and float(stats["ctc_loss"]) > 0
+
+
+@pytest.mark.parametrize("option", ["soft_text", "ctc_weight"])
+def test_options_that_need_the_ctc_head_say_so(option):
+    with pytest.raises(ValueError, match="ctc_head"):
+        tiny_speech_llm(**{option: True})

@@ -2,13 +2,15 @@
 
 import json
 import re
+import shlex
+import shutil
 import tarfile
 
 import pytest
 from recipes.conftest import run
 
-from speechllm.bin import decode
-from speechllm.data.tables import read_table
+from speechllm.bin import compile_manifest, decode, train_ctc
+from speechllm.data.tables import read_table, write_table
 from speechllm.score.nbest import read_nbest
 
 SMALL = [
@@ -44,6 +46,8 @@ def test_all_stages_end_in_a_results_table(finished):
                 for metric in ("wer", "cer"):
                     assert (system, part, lang, metric) in found
     assert (recipe / "exp/small/RESULTS.md").read_text().strip() in output
+    for row in rows:  # one command made all stages
+        assert shlex.split(row["command"])[1:] == SMALL
     for part in ("dev", "test"):
         refs = (recipe / f"data/small/{part}/text").read_text().splitlines()
         for system in ("ctc", "llm"):
@@ -126,13 +130,51 @@ def test_two_processes_train_both_models(finished):
         assert "1 x 2 processes" in (recipe / f"exp/small/log/{name}.log").read_text()
 
 
-def test_real_digit_strings_start_from_the_other_runs_encoder(finished, shared):
+@pytest.mark.parametrize(("corpus", "langs"), [("digits", "en"), ("mls", "en de")])
+def test_real_speech_starts_from_the_other_runs_encoder(finished, shared, corpus, langs):
     recipe, _ = finished
-    options = ["--corpora", str(shared / "corpora/digits"), "--langs", "en", "--tag", "digits"]
+    options = ["--corpora", str(shared / "corpora" / corpus), "--langs", langs, "--tag", corpus]
     options += ["--init_encoder", "exp/small/ctc", *SMALL[4:], "--stop_stage", "7"]
+    options += ["--decode_opts", "--num_beams 1 --ctc_weight 0 --max_tokens_per_second 1"]
     run(recipe / "run.sh", *options)
-    rows = json.loads((recipe / "exp/digits/results.json").read_text())
-    assert {r["num_utts"] for r in rows if r["set"] == "test" and r["metric"] == "wer"} == {120}
+    rows = json.loads((recipe / f"exp/{corpus}/results.json").read_text())
+    refs = read_table(recipe / f"data/{corpus}/test/text")
+    wer = {(r["system"], r["lang"]): r for r in rows if r["set"] == "test" and r["metric"] == "wer"}
+    assert {lang for _, lang in wer} == {*langs.split(), "avg"}
+    assert wer["llm", "avg"]["num_utts"] == wer["ctc", "avg"]["num_utts"] == len(refs)
+
+
+def test_greedy_decoding_does_not_depend_on_the_batches(finished, tmp_path):
+    recipe, _ = finished
+    texts = []
+    for batch_frames in (300, 30000):
+        options = ["--num_beams", 1, "--repetition_penalty", 1.5, "--batch_frames", batch_frames]
+        options += ["--model", recipe / "exp/small/llm", "--out", tmp_path / str(batch_frames)]
+        decode.main([str(word) for word in (*options, recipe / "data/small/test")])
+        texts.append((tmp_path / str(batch_frames) / "test/text").read_text())
+        assert not (tmp_path / str(batch_frames) / "test/nbest").exists()
+    assert texts[0] == texts[1]
+
+
+def test_what_ctc_cannot_write_or_align_is_named_and_counted(finished, tmp_path, capsys):
+    recipe, _ = finished
+    data = tmp_path / "train"
+    shutil.copytree(recipe / "data/small/train", data)
+    texts = read_table(data / "text")
+    strange, crowded = sorted(texts)[:2]
+    texts |= {strange: "a \u6f22 b", crowded: "the old farmer sells bread " * 40}
+    write_table(data / "text", texts)
+    compile_manifest.main([str(data)])
+    options = ["--config", recipe / "conf/mini/train_ctc.yaml", "--train_dir", data]
+    options += ["--valid_dir", recipe / "data/small/dev", "--exp_dir", tmp_path / "ctc"]
+    options += ["--units", recipe / "exp/small/units.model", "--optim.max_steps", 1]
+    train_ctc.main([str(word) for word in options])
+    output = capsys.readouterr().out
+    assert "no unit for 1 characters, first: '\u6f22' in 1 utterances" in output
+    assert any(
+        line.startswith("left out: 1 utterances") and crowded in line
+        for line in output.splitlines()
+    )
 
 
 @pytest.mark.parametrize(

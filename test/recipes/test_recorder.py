@@ -25,6 +25,8 @@ if "prepare_data.py" in line:
     make(*(Path(args[-1]) / name for name in ("wav.scp", "text", "utt2spk")))
 if "merge_feats" in line:
     make(Path(value("--data_dir")) / "feats.scp")
+if "compute_cmvn" in line:
+    make(Path(args[-1]) / "cmvn.ark")
 if "train_tokenizer" in line:
     make(value("--out"))
 if "train_ctc" in line or "train_llm" in line:

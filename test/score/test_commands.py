@@ -1,15 +1,17 @@
-"""speechllm.bin.score and speechllm.bin.compare on a small made-up test set."""
+"""speechllm.bin.score, compare and rescore on a small made-up test set."""
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from speechllm.bin import compare, score
+from speechllm.bin import compare, rescore, score
 from speechllm.errors import UserError
+from speechllm.score import nbest
 
 WORDS = {
     "en": "the old captain sells seven red apples near the harbour it's".split(),
@@ -225,3 +227,60 @@ def test_help_imports_nothing_heavy(module):
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stdout
     assert out.splitlines()[-1] == "[]" and "usage" in out
+
+
+@pytest.fixture
+def decoded(tmp_path):
+    """ref/ of two utterances; dev/ and test/ with lists in which the LLM prefers what CTC did not hear."""
+    (tmp_path / "ref").mkdir()
+    tables = {"text": ("a b", "c d e"), "utt2lang": ("en", "en"), "utt2spk": ("s", "s")}
+    for name, values in tables.items():
+        lines = [f"s-{i} {value}" for i, value in enumerate(values)]
+        (tmp_path / "ref" / name).write_text("\n".join(lines) + "\n")
+    texts = [["a b b", "a b"], ["c d e", "c e", "d e"]]
+    scores = {"llm": [[-1.0, -3.0], [-1.0, -4.0, -0.5]], "ctc": [[-9.0, -2.0], [-1.0, -6.0, -4.0]]}
+    for part in ("dev", "test"):
+        nbest.write_nbest(tmp_path / part / "nbest", nbest.Nbest(["s-0", "s-1"], texts, scores))
+        (tmp_path / part / "text").write_text("s-0 a b b\ns-1 c d e\n")
+    return tmp_path
+
+
+def run_rescore(folder, *extra):
+    options = ["--ref", folder / "ref", "--hyp", folder / "dev", "--out", folder / "out", *extra]
+    rescore.main([str(word) for word in (*options, folder / "test")])
+    return json.loads((folder / "out/weights.json").read_text())
+
+
+def test_rescoring_finds_weights_that_lose_no_word(decoded, capsys):
+    report = run_rescore(decoded)
+    rates = report["wer_of_ref"]
+    assert rates["oracle"] == rates["rescored"] == 0
+    assert rates["as decoded"] == pytest.approx(100 * 1 / 5)
+    assert rates["LLM alone"] == pytest.approx(100 * 2 / 5)
+    assert 0 < report["ctc_weight"] < 1
+    for part in ("dev", "test"):
+        assert (decoded / "out" / part / "text").read_text() == "s-0 a b\ns-1 c d e\n"
+    assert "rescored 0.00" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--metric", "bleu"], "tuned by wer or cer"),
+        (["--hyp", "greedy"], "nbest"),
+        (["--hyp", "beams"], "no ctc_score; decode with num_beams"),
+        (["--hyp", "other"], "2 of 2 utterances have no hypothesis, first: s-0"),
+    ],
+    ids=str,
+)
+def test_rescoring_says_what_is_missing(decoded, options, message):
+    (decoded / "greedy").mkdir()
+    (decoded / "greedy/text").write_text("s-0 a b\ns-1 c d e\n")
+    shutil.copytree(decoded / "dev", decoded / "beams")
+    (decoded / "beams/nbest/ctc_score").unlink()
+    lists = nbest.Nbest(["t-0"], [["a"]], {"llm": [[0.0]], "ctc": [[0.0]]})
+    nbest.write_nbest(decoded / "other/nbest", lists)
+    (decoded / "other/text").write_text("t-0 a\n")
+    words = [str(decoded / w) if w in ("greedy", "beams", "other") else w for w in options]
+    with pytest.raises(UserError, match=message):
+        run_rescore(decoded, *words)

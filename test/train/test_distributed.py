@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from train.tiny import batches, run
+from train.two_processes import ctc_with_muon
 
 from speechllm.errors import UserError
 from speechllm.train import distributed
@@ -139,6 +140,13 @@ def test_speech_llm_learns_the_same_with_ddp_and_fsdp(two):
     for a, b in zip(ours, theirs, strict=True):
         for name in a.keys() & {"loss", "grad_norm", "valid_nll", "average_nll"}:
             assert a[name] == pytest.approx(b[name], rel=1e-3), name
+
+
+def test_two_processes_pretrain_an_encoder_as_one(two, tmp_path):
+    ctc_with_muon(tmp_path, distributed.Setup())
+    assert_same(last(two / "ctc_2"), last(tmp_path / "ctc_1"), rtol=0, atol=1e-5)
+    for a, b in zip(metrics(two / "ctc_2"), metrics(tmp_path / "ctc_1"), strict=True):
+        assert a.get("loss") == pytest.approx(b.get("loss"), rel=1e-4)
 
 
 def test_gpus_that_pytorch_cannot_use_are_not_replaced_by_the_cpu(monkeypatch):

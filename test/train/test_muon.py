@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 import torch
 
 from speechllm.train.muon import NUM_ITERATIONS, Muon, MuonAdamW
@@ -33,16 +34,23 @@ def test_matrix_updates_are_orthogonal_and_the_rest_is_adamw():
     assert ((singular[:3] > 0.3) & (singular[:3] < 1.7)).all()  # the gradient has rank 3
 
 
-def test_state_survives_saving():
+@pytest.mark.parametrize("num_steps", [1, 2, 3])
+def test_state_survives_saving(num_steps):
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Linear(5, 3))
-    optimizer = make(model)
-    steps(model, optimizer, [0, 1])
+    model = torch.nn.Sequential(*(torch.nn.Linear(6, 6) for _ in range(3)), torch.nn.Linear(6, 3))
+
+    def optimizer_of(model):
+        matrices = [layer.weight for layer in model[:3]]
+        others = [*(layer.bias for layer in model[:3]), *model[3].parameters()]
+        return MuonAdamW(matrices, others, 0.02, 1e-3)
+
+    optimizer = optimizer_of(model)
+    steps(model, optimizer, range(num_steps))
     other = copy.deepcopy(model)
-    resumed = make(other)
+    resumed = optimizer_of(other)
     resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    steps(model, optimizer, [2, 3])
-    steps(other, resumed, [2, 3])
+    steps(model, optimizer, [8, 9])
+    steps(other, resumed, [8, 9])
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
 

@@ -26,8 +26,9 @@ def metrics(exp_dir: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
 
 
+@pytest.mark.parametrize("muon", [False, True])
 @pytest.mark.parametrize("stop", [1, 2, 3, 4, 5])
-def test_exact_resume_at_any_step(tmp_path, stop):
+def test_exact_resume_at_any_step(tmp_path, stop, muon):
     """Steps of 2, 2 and 1 micro-batches an epoch, dropout, batch norm: resumed in mid-epoch too."""
 
     def train(name, failing_step=None):
@@ -47,6 +48,7 @@ def test_exact_resume_at_any_step(tmp_path, stop):
             return Batches(source(epoch, skip))
 
         settings = {"accum": 2, "max_steps": 6, "valid_every": 4, "save_every": 1, "keep_best": 2}
+        settings["muon"] = muon
         model = TinyModel(dropout=0.3, batch_norm=True)
         run(tmp_path / name, model=model, epoch_batches=epoch_batches, seed=3, **settings)
 

@@ -5,6 +5,7 @@ from torch import nn
 
 from speechllm.train import distributed, optim
 from speechllm.train.loop import train
+from speechllm.train.muon import MuonAdamW
 
 CONFIG = "optim: {lr: 1e-2}\nmodel: tiny\n"
 
@@ -76,7 +77,16 @@ def valid_loss(model: nn.Module) -> float:
         return float(((model.guess(batch["feats"]) - batch["targets"]) ** 2).mean())
 
 
-def run(exp_dir, setup=None, parallel="ddp", model=None, epoch_batches=None, lr=1e-2, **settings):
+def run(
+    exp_dir,
+    setup=None,
+    parallel="ddp",
+    model=None,
+    epoch_batches=None,
+    lr=1e-2,
+    muon=False,
+    **settings,
+):
     """Train a tiny model; returns it, unwrapped, and the progress."""
     setup = setup or distributed.Setup()
     model = distributed.wrap(model or TinyModel(), setup, parallel)
@@ -84,6 +94,10 @@ def run(exp_dir, setup=None, parallel="ddp", model=None, epoch_batches=None, lr=
         model.parameters(), lr=lr, warmup_steps=2, schedule="cosine", max_steps=20, weight_decay=0.1
     )
     core = distributed.unwrap(model)
+    if muon:
+        matrices = [layer.weight for layer in core.layers]
+        others = [p for p in core.parameters() if p.requires_grad and p.ndim < 2]
+        optimizer = MuonAdamW(matrices, [*others, core.head.weight], 2e-2, lr, 0.1)
     defaults = {
         "config_text": CONFIG,
         "max_steps": 4,

@@ -8,11 +8,13 @@ from safetensors.torch import save_file
 from torch import nn
 from train.tiny import CONFIG, TinyModel, batches, run
 
-from helpers import EOS_ID, llm_batch, tiny_llama, tiny_speech_llm
+from helpers import EOS_ID, llm_batch, tiny_ctc_model, tiny_llama, tiny_speech_llm
+from speechllm.bin.training import hidden_matrices
 from speechllm.decode.llm import greedy
 from speechllm.errors import UserError
 from speechllm.train import distributed, optim
 from speechllm.train.loop import train
+from speechllm.train.muon import MuonAdamW
 
 
 def same_data_halved(out: Path, setup, parallel: str):
@@ -118,6 +120,47 @@ def speech_llm(out: Path, setup, parallel: str):
     )
 
 
+def ctc_with_muon(out: Path, setup):
+    """The encoder's pretraining of the mini preset: Muon, flat start, four micro-batches a step."""
+    model = tiny_ctc_model(dropout=0.0)
+    model.speech.spec_augment, model.flat_start = None, 2
+    model = distributed.wrap(model, setup, "ddp")
+    core = distributed.unwrap(model)
+    matrices = hidden_matrices(core)
+    names = {id(p) for p in matrices}
+    others = [p for p in core.parameters() if id(p) not in names]
+
+    def epoch_batches(epoch, skip):
+        batches = []
+        for i in range(4):
+            generator = torch.Generator().manual_seed(10 * epoch + i)
+            lens = torch.tensor([90, 60 + 5 * i])
+            batches.append(
+                {
+                    "utt_ids": ["a", "b"],
+                    "feats": torch.randn(2, 90, 20, generator=generator),
+                    "feat_lens": lens,
+                    "units": torch.randint(1, 10, (2, 4), generator=generator),
+                    "unit_lens": torch.tensor([4, 1 + i % 3]),
+                }
+            )
+        return batches[setup.rank :: setup.world_size][skip:]
+
+    train(
+        model,
+        epoch_batches,
+        MuonAdamW(matrices, others, 2e-2, 1e-2),
+        optim.make_schedule("cosine", 1e-2, 1e-3, 2, 8),
+        setup=setup,
+        exp_dir=out / f"ctc_{setup.world_size}",
+        config_text="",
+        max_steps=4,
+        accum=4 // setup.world_size,
+        grad_clip=1.0,
+        tensorboard=False,
+    )
+
+
 def main(out: Path):
     torch.set_num_threads(1)
     setup = distributed.init()
@@ -133,6 +176,7 @@ def main(out: Path):
     frozen_in_bf16(out, setup)
     speech_llm(out, setup, "ddp")
     speech_llm(out, setup, "fsdp")
+    ctc_with_muon(out, setup)
     distributed.close()
 
 

@@ -26,6 +26,7 @@ class ConvAdaptor(nn.Module):
             raise UserError(
                 f"adaptor.kernel {kernel} is below adaptor.stride {stride}: frames between would be lost"
             )
+        self.frames_per_position = stride
         self.conv = nn.Conv1d(encoder_dim, dim, kernel, stride)
         self.proj = nn.Linear(dim, llm_dim)
 

@@ -32,6 +32,7 @@ class QformerAdaptor(nn.Module):
     ):
         super().__init__()
         self.window, self.num_queries = window, num_queries
+        self.frames_per_position = window / num_queries
         self.queries = nn.Parameter(torch.randn(num_queries, dim) * 0.02)
         self.frame_proj = nn.Linear(encoder_dim, dim)
         self.layers = nn.ModuleList(

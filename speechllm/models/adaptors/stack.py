@@ -17,7 +17,7 @@ class StackAdaptor(nn.Module):
 
     def __init__(self, encoder_dim: int, llm_dim: int, stack_factor: int = 1):
         super().__init__()
-        self.stack_factor = stack_factor
+        self.stack_factor = self.frames_per_position = stack_factor
         self.proj = nn.Linear(encoder_dim * stack_factor, llm_dim)
 
     def forward(self, x: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
