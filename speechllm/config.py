@@ -226,10 +226,11 @@ class DecodeConfig:
 class MiniLlmConfig:
     """conf/mini/llm.yaml: the small LLM that the mini preset trains from scratch."""
 
+    architecture: Literal["llama", "bloom"] = "llama"
     dim: int = 256
     num_layers: int = 4
     num_heads: int = 4
-    ffn_dim: int = 688
+    ffn_dim: int = 688  # of llama; bloom has 4 dim
     vocab_size: int = 1500
     num_sentences: int = 4000  # sentences per language that it reads
     batch_tokens: int = 6000

@@ -1,5 +1,6 @@
 """Every YAML of every recipe loads; every paper-size model is built without memory and has the size it should."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from speechllm.config import (
 )
 from speechllm.errors import UserError
 from speechllm.models.llm import empty_llm
+from speechllm.score.tables import Runs, plan, read_spec
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = {
@@ -31,7 +33,8 @@ CLASSES = {
     "decode": DecodeConfig,
     "llm": MiniLlmConfig,
 }
-YAMLS = sorted(ROOT.glob("egs/*/conf/**/*.yaml"))
+TABLES = sorted(ROOT.glob("egs/*/conf/*/tables/*.yaml"))
+YAMLS = sorted(set(ROOT.glob("egs/*/conf/**/*.yaml")) - set(TABLES))
 BLOOM_560M = {"hidden_size": 1024, "n_layer": 24, "n_head": 16, "vocab_size": 250880}
 
 
@@ -44,6 +47,18 @@ def load(path: Path):
 
 def parse(config_class, *argv):
     return cli.parse(cli.config_parser("", config_class, argv), config_class, argv)[0]
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: str(path.relative_to(ROOT / "egs")))
+def test_overrides_in_tables_are_known(path):
+    spec, folder = read_spec(path), path.parents[1]
+    runs = Runs(path.stem, folder.name, "t", "", ["en"], "llm")
+    assert plan(spec, runs) or all(row.is_preset for row in spec.rows)
+    given = [("train_llm", row.llm_opts) for row in spec.rows]
+    given += [("train_ctc", options) for options in spec.encoders.values()]
+    given += [("llm", options) for options in spec.llms.values()]
+    for name, options in given:
+        parse(CLASSES[name], "--config", str(folder / f"{name}.yaml"), *shlex.split(options))
 
 
 def count(module, trainable_only=False) -> int:

@@ -6,6 +6,7 @@
 # The first use installs tools/venv; later ones only where the pinned versions have changed. With
 # SPEECHLLM_PYTHON=/path/to/python that interpreter and its packages are used, and nothing is installed.
 
+# shellcheck disable=SC2034  # stage.sh reads it
 recipe_command=$0$([ $# -eq 0 ] || printf ' %q' "$@") # as it was typed, for the results
 SPEECHLLM_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export SPEECHLLM_ROOT

@@ -11,10 +11,9 @@
 #   --tag NAME                  everything a run makes lies under data/NAME and exp/NAME (the preset)
 #   --stage N, --stop_stage N   first and last stage (0, 9); finished and unchanged stages are skipped
 #   --force true                run finished stages in this range again, as after audio files were replaced
-#   --ngpu N                    GPUs for training (0 in mini, 8 in paper)
-#   --nproc N                   training processes on the CPU where there is no GPU (1)
-#   --nj N                      parallel jobs for features (2)
-#   --decode_nj N               processes that decode on the CPU (1); on GPUs there are --ngpu of them
+#   --data DIR, --ctc DIR       prepared data and pretrained encoder of another run (data/NAME, exp/NAME/ctc)
+#   --ngpu N, --nproc N         GPUs for training (0 in mini, 8 in paper), or processes on the CPU (1)
+#   --nj N, --decode_nj N       parallel jobs for features (2), processes that decode where there is no GPU (1)
 #   --corpus_opts "..."         of the made-up corpus, e.g. "--train_hours 9"
 #   --mini_llm_opts "..."       overrides of conf/mini/llm.yaml, e.g. "--max_steps 2000"
 #   --ctc_opts "..."            overrides of train_ctc.yaml, e.g. "--optim.lr 1e-3"
@@ -32,13 +31,13 @@ cd "$(dirname "$0")"
 . ./db.sh
 
 preset=mini corpora="" langs="en de nl fr es it pt pl" subset=full llm="" init_encoder="" tag=""
-stage=0 stop_stage=9 force=false ngpu="" nproc=1 nj=2 decode_nj=1
+data="" ctc="" stage=0 stop_stage=9 force=false ngpu="" nproc=1 nj=2 decode_nj=1
 corpus_opts="" mini_llm_opts="" ctc_opts="" llm_opts="" decode_opts=""
 . parse_options.sh
 [ -d "conf/${preset}" ] || die "--preset should be a folder in conf/ (mini, paper), got '${preset}'"
 . "conf/${preset}/defaults.sh"
-data=data/${tag:=${preset}} exp=exp/${tag}
-corpora=${corpora:-${MLS}}
+[ -z "${data}" ] || [ "${stage}" -ge 3 ] || stage=3 # the data of another run are as they are
+exp=exp/${tag:=${preset}} data=${data:-data/${tag}} ctc=${ctc:-${exp}/ctc} corpora=${corpora:-${MLS}}
 . stage.sh
 
 if run_stage 0 "get the corpus" -- "${corpora}" "${langs}" "${corpus_opts}" "${preset}"; then
@@ -48,7 +47,7 @@ if run_stage 0 "get the corpus" -- "${corpora}" "${langs}" "${corpus_opts}" "${p
     fi
     finish_stage
 fi
-if [ -z "${corpora}" ] && [ "${preset}" = mini ]; then corpora=${data}/corpus; fi
+[ -n "${corpora}" ] || [ "${preset}" != mini ] || corpora=${data}/corpus
 
 if run_stage 1 "prepare data" "${corpora}?" -- "${corpora}" "${langs}" "${subset}" "${corpus_opts}"; then
     for set in train dev test; do
@@ -69,8 +68,7 @@ if run_stage 2 "extract fbank" "${data}"/{train,dev,test}/{wav.scp,text,utt2lang
     finish_stage "${data}"/{train,dev,test}/manifest.arrow "${data}/train/cmvn.ark"
 fi
 
-base_llm=${llm:-${exp}/base_llm}
-own_llm=$([ -n "${llm}" ] || echo "${base_llm}") # made here, where none is named
+base_llm=${llm:-${exp}/base_llm} own_llm=$([ -n "${llm}" ] || echo "${exp}/base_llm") # made here, where none is named
 if run_stage 3 "train tokenizer" "${data}/train/text" "conf/${preset}"/{tokenizer.yaml,llm.yaml?} \
     -- "${llm}" "${langs}" "${mini_llm_opts}"; then
     python -m speechllm.bin.train_tokenizer --config "conf/${preset}/tokenizer.yaml" --text "${data}/train/text" --out "${exp}/units.model"
@@ -81,36 +79,39 @@ if run_stage 3 "train tokenizer" "${data}/train/text" "conf/${preset}"/{tokenize
     finish_stage "${exp}/units.model" ${own_llm:+"${own_llm}/config.json"}
 fi
 
-if run_stage 4 "pretrain the CTC encoder" "${data}"/{train,dev}/{text,feats.scp} "${data}/train/cmvn.ark" "${exp}/units.model" \
+if [ "${ctc}" = "${exp}/ctc" ] &&
+    run_stage 4 "pretrain the CTC encoder" "${data}"/{train,dev}/{text,feats.scp} "${data}/train/cmvn.ark" "${exp}/units.model" \
     "conf/${preset}"/{fbank,train_ctc}.yaml ${init_encoder:+"${init_encoder}"} -- "${ctc_opts}"; then
-    discard_stale "${exp}/ctc"
+    discard_stale "${ctc}"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_ctc.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_ctc \
         --config "conf/${preset}/train_ctc.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \
-        --units "${exp}/units.model" --init_encoder "${init_encoder}" --exp_dir "${exp}/ctc" ${ctc_opts}
-    finish_stage "${exp}/ctc/best"
+        --units "${exp}/units.model" --init_encoder "${init_encoder}" --exp_dir "${ctc}" ${ctc_opts}
+    finish_stage "${ctc}/best"
 fi
 
-if run_stage 5 "train the LLM integration" "${exp}/ctc/best" "conf/${preset}/train_llm.yaml" "${base_llm}?" \
+if run_stage 5 "train the LLM integration" "${ctc}/best" "conf/${preset}/train_llm.yaml" "${base_llm}?" \
     -- "${base_llm}" "${llm_opts}"; then
     discard_stale "${exp}/llm"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_llm.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_llm \
         --config "conf/${preset}/train_llm.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \
-        --decode_config "conf/${preset}/decode.yaml" --llm_name "${base_llm}" --encoder "${exp}/ctc" --exp_dir "${exp}/llm" ${llm_opts}
+        --decode_config "conf/${preset}/decode.yaml" --llm_name "${base_llm}" --encoder "${ctc}" --exp_dir "${exp}/llm" ${llm_opts}
     finish_stage "${exp}/llm/best"
 fi
 
-if run_stage 6 "decode" "${exp}"/{ctc,llm}/best "conf/${preset}/decode.yaml" "${data}"/{dev,test}/text -- "${decode_opts}"; then
+if run_stage 6 "decode" "${ctc}/best" "${exp}/llm/best?" "conf/${preset}/decode.yaml" "${data}"/{dev,test}/text -- "${decode_opts}"; then
     for system in ctc llm; do
-        ${decode_cmd} --gpu "${ngpu}" "${exp}/log/decode_${system}.log" launch.sh --ngpu "${ngpu}" --nproc "${decode_nj}" speechllm.bin.decode \
-            --config "conf/${preset}/decode.yaml" --model "${exp}/${system}" --out "${exp}/decode/${system}" ${decode_opts} "${data}/dev" "${data}/test"
+        model=$([ "${system}" = llm ] && echo "${exp}/llm" || echo "${ctc}")
+        [ ! -e "${model}/best" ] || ${decode_cmd} --gpu "${ngpu}" "${exp}/log/decode_${system}.log" launch.sh --ngpu "${ngpu}" --nproc "${decode_nj}" \
+            speechllm.bin.decode --config "conf/${preset}/decode.yaml" --model "${model}" --out "${exp}/decode/${system}" ${decode_opts} "${data}"/{dev,test}
     done
-    finish_stage "${exp}"/decode/{ctc,llm}/{dev,test}/text
+    finish_stage "${exp}"/decode/*/{dev,test}/text
 fi
 
-if run_stage 7 "score" "${exp}"/decode/{ctc,llm}/{dev,test}/{text,utt2status?} "${data}"/{dev,test}/{text,utt2lang?,utt2spk} -- "${langs}"; then
+if run_stage 7 "score" "${exp}"/decode/* "${data}"/{dev,test}/{text,utt2lang?,utt2spk} -- "${langs}"; then
     list_commands >"${exp}/commands"
     for set in dev test; do
-        python -m speechllm.bin.score --ref "${data}/${set}" --hyp "ctc=${exp}/decode/ctc/${set}" "llm=${exp}/decode/llm/${set}" \
+        hyps=$(for hyp in "${exp}"/decode/*; do echo "${hyp##*/}=${hyp}/${set}"; done)
+        python -m speechllm.bin.score --ref "${data}/${set}" --hyp ${hyps} \
             --set "${set}" --out "${exp}" --langs "${langs}" --commands "${exp}/commands"
     done
     finish_stage "${exp}/results.json"
@@ -119,12 +120,11 @@ fi
 if run_stage 8 "analyse" "${exp}/llm/best" "conf/${preset}/decode.yaml" "${data}/test/text" -- "${decode_opts}"; then
     ${decode_cmd} --gpu "$((ngpu > 0))" "${exp}/log/analyse.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.analyse \
         --config "conf/${preset}/decode.yaml" --model "${exp}/llm" --out "${exp}/analysis" ${decode_opts} "${data}/test"
-    finish_stage "${exp}"/analysis/{alignment,listening}.json
+    finish_stage "${exp}"/analysis/{alignment,listening,writing}.json
 fi
 
 if run_stage 9 "pack" "${exp}/llm/best" "${exp}/results.json"; then
-    python -m speechllm.bin.pack --model "${exp}/llm" --out "${exp}/pack.tar.gz" "${exp}/RESULTS.md" "${exp}/results.json" \
-        ${own_llm:+"${own_llm}"}
+    python -m speechllm.bin.pack --model "${exp}/llm" --out "${exp}/pack.tar.gz" "${exp}/RESULTS.md" "${exp}/results.json" ${own_llm:+"${own_llm}"}
     finish_stage "${exp}/pack.tar.gz"
 fi
 [ ! -f "${exp}/RESULTS.md" ] || cat "${exp}/RESULTS.md"

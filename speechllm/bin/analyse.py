@@ -1,4 +1,4 @@
-"""What a trained speech LLM does with audio: alignment of speech positions and text, and whether it listens.
+"""What a trained speech LLM does: alignment of speech positions and text, whether it listens, whether it still writes.
 
 python -m speechllm.bin.analyse --model exp/mini/llm --out exp/mini/analysis data/mini/test
 """
@@ -20,14 +20,14 @@ def get_parser(argv=None):
         help="the LLM, if it is not where it was in training or beside the model",
     )
     parser.add_argument(
-        "--out", required=True, help="folder for alignment.json, listening.json and the pictures"
+        "--out", required=True, help="folder for {alignment,listening,writing}.json, and the pictures"
     )
     parser.add_argument("--num_plots", type=int, default=8, help="pictures, spread over the set")
     parser.add_argument(
         "--listen_utts",
         type=int,
         default=200,
-        help="utterances, spread over the set, that are decoded with the audio of others and with silence",
+        help="utterances, spread over the set, that are heard with other audio and read as text",
     )
     return parser
 
@@ -104,6 +104,49 @@ def listening(make_recognizer: Callable, rows: list, batch_frames: int) -> dict:
     return report
 
 
+def next_tokens(llm, rows: list[list[int]], device) -> tuple[list, list]:
+    """What an LLM makes of texts: per text -log p of its tokens after the first, and the most likely ones."""
+    import torch
+
+    nlls, guesses = [], []
+    for ids in rows:
+        token_ids = torch.tensor([ids], device=device)
+        with torch.no_grad():
+            log_probs = llm.logits(llm.hidden(llm.embed(token_ids)))[0, :-1].log_softmax(-1)
+        nlls.append(-log_probs.gather(1, token_ids[0, 1:, None])[:, 0].cpu().numpy())
+        guesses.append(log_probs.argmax(-1).cpu().numpy())
+    return nlls, guesses
+
+
+def writing(llm, base_llm, rows: list[list[int]], device) -> dict:
+    """What learning to listen has done to the LLM as a writer.
+
+    Args:
+        rows: token ids of held-out texts, the beginning of a text first.
+
+    Returns:
+        perplexity per token with the adapters and without, the share of positions at which both think the same token
+        most likely, and whether, without, every number is that of the LLM as it was loaded.
+    """
+    import numpy as np
+
+    from speechllm.score.perplexity import perplexity
+
+    nlls, guesses = next_tokens(llm, rows, device)
+    with llm.without_adapters():
+        plain_nlls, plain_guesses = next_tokens(llm, rows, device)
+    base_nlls, _ = next_tokens(base_llm, rows, device)
+    return {
+        "num_texts": len(rows),
+        "perplexity": perplexity(nlls),
+        "perplexity_without_adapters": perplexity(plain_nlls),
+        "agreement": float((np.concatenate(guesses) == np.concatenate(plain_guesses)).mean()),
+        "equal_without_adapters": bool(
+            all(np.array_equal(a, b) for a, b in zip(plain_nlls, base_nlls, strict=True))
+        ),
+    }
+
+
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), DecodeConfig, argv)
     check(config)
@@ -115,6 +158,7 @@ def main(argv=None):
     from speechllm import build
     from speechllm.bin.decode import llm_recognizer, text_side
     from speechllm.data.manifest import Manifest
+    from speechllm.models.llm import load_llm
     from speechllm.train import distributed
 
     device = distributed.init().device
@@ -134,6 +178,14 @@ def main(argv=None):
                 return llm_recognizer(model, tokenizer, units, template, config, device, load)
 
             reports["listening"] = listening(make_recognizer, rows, config.batch_frames)
+            base_llm = load_llm(
+                args.llm or build.find_llm(saved["llm"], path),
+                saved["config"]["llm"]["dtype"],
+                saved["config"]["llm"]["attention"],
+            )
+            texts = [[tokenizer.bos_id, *tokenizer.encode(row.text)] for row in rows]
+            texts = [ids for ids in texts if len(ids) > 1]
+            reports["writing"] = writing(model.llm, base_llm.to(device).eval(), texts, device)
         plotted = set(spread(len(manifest), args.num_plots))
         found = alignments(model, tokenizer, manifest, plotted, out, device)
         reports["alignment"] = {"adaptor": saved["config"]["adaptor"], **found}
@@ -142,6 +194,11 @@ def main(argv=None):
     if rates := reports.get("listening", {}):
         rates = {audio: rate for audio, rate in rates.items() if audio != "num_utts"}
         print("WER with audio", ", ".join(f"{audio} {rate:.1f}" for audio, rate in rates.items()))
+    if writes := reports.get("writing"):
+        print(
+            f"perplexity of text {writes['perplexity']:.2f}, without the adapters "
+            f"{writes['perplexity_without_adapters']:.2f}; agreement {writes['agreement']:.3f}"
+        )
     print(
         f"monotonicity {found['monotonicity']['all']:.3f}, sharpness {found['sharpness']['all']:.2f}"
     )

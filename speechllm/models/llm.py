@@ -3,6 +3,7 @@
 This is the only module of the package, beside the one that makes the small LLM, that knows transformers and peft.
 """
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -89,6 +90,20 @@ class Llm(nn.Module):
                 p.requires_grad
             ):  # in bfloat16 most updates would be rounded away; peft casts in and out
                 p.data = p.data.float()
+
+    @contextmanager
+    def without_adapters(self):
+        """Within, the LLM computes what it did before ``add_lora``."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        layers = [m for m in self.model.modules() if isinstance(m, BaseTunerLayer)]
+        try:
+            for layer in layers:
+                layer.enable_adapters(False)
+            yield
+        finally:
+            for layer in layers:
+                layer.enable_adapters(True)
 
     def finetune_all(self):
         """Make every weight trainable."""

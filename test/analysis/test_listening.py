@@ -1,10 +1,11 @@
-"""Audio that is not the utterance's own."""
+"""Audio that is not the utterance's own, and text without audio."""
 
 import pytest
 import torch
 
+from helpers import tiny_llama
 from speechllm.analysis.listening import silenced, with_other_audio
-from speechllm.bin.analyse import listening
+from speechllm.bin.analyse import listening, next_tokens, writing
 from speechllm.bin.decode import Output, load_feats
 from speechllm.data.fbank import Fbank
 from speechllm.data.rows import Row
@@ -49,3 +50,23 @@ def test_words_are_compared_with_the_utterances_own_text():
 
     report = listening(make_recognizer, rows, batch_frames=150)
     assert report == {"num_utts": 4, "own": 0.0, "shuffled": 50.0, "silent": 100.0}
+
+
+def test_writing_sees_what_the_adapters_change():
+    llm, base = tiny_llama(), tiny_llama()
+    llm.add_lora(4, 8.0, 0.0, ())
+    rows = [[1, 5, 6, 7], [1, 9, 3]]
+    same = writing(llm, base, rows, "cpu")
+    assert same["agreement"] == 1 and same["equal_without_adapters"]
+    assert same["perplexity"] == same["perplexity_without_adapters"]
+    for name, p in llm.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(p, generator=torch.Generator().manual_seed(0))
+    other = writing(llm, base, rows, "cpu")
+    assert other["agreement"] < 1 and other["perplexity"] != same["perplexity"]
+    assert other["equal_without_adapters"]
+    assert other["perplexity_without_adapters"] == same["perplexity"]
+    log_probs = base.model(torch.tensor([[1, 5, 6, 7]])).logits[0].log_softmax(-1)
+    nlls, _ = next_tokens(base, rows[:1], "cpu")
+    expected = [-float(log_probs[i, token]) for i, token in enumerate([5, 6, 7])]
+    assert nlls[0].tolist() == pytest.approx(expected, rel=1e-4)

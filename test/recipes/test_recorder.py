@@ -12,6 +12,8 @@ from pathlib import Path
 args = sys.argv[1:]
 if args and args[0].endswith("job.py"):  # the job runner itself must run
     os.execv("{python}", ["{python}", *args])
+if "speechllm.bin.table" in args:  # plans what is then written down
+    os.execv("{python}", ["{python}", *args])
 with open("{log}", "a") as log:
     log.write(" ".join(args) + "\\n")
 def value(flag):
@@ -25,6 +27,8 @@ if "prepare_data.py" in line:
     make(*(Path(args[-1]) / name for name in ("wav.scp", "text", "utt2spk")))
 if "merge_feats" in line:
     make(Path(value("--data_dir")) / "feats.scp")
+if "compile_manifest" in line:
+    make(Path(args[-1]) / "manifest.arrow")
 if "compute_cmvn" in line:
     make(Path(args[-1]) / "cmvn.ark")
 if "train_tokenizer" in line:
@@ -34,8 +38,11 @@ if "train_ctc" in line or "train_llm" in line:
 if "bin.decode" in line:
     for part in ("dev", "test"):
         make(Path(value("--out")) / part / "text")
+if "bin.make_mini_llm" in line:
+    make(Path(value("--out")) / "config.json")
 if "bin.score" in line:
     make(Path(value("--out")) / "results.json", Path(value("--out")) / "RESULTS.md")
+    (Path(value("--out")) / "results.json").write_text("[]")
 """
 
 
@@ -65,6 +72,11 @@ def lines(toolkit, tmp_path_factory) -> list[str]:
     ]
     run(toolkit / "egs/mls/run.sh", *options, python=str(fake))
     return (folder / "log").read_text().splitlines()
+
+
+def commands(folder: Path) -> list[str]:
+    """What stages have called."""
+    return [line for line in (folder / "log").read_text().splitlines() if line.startswith("-m ")]
 
 
 def one(lines: list[str], word: str) -> str:
@@ -104,6 +116,49 @@ def test_every_set_is_prepared_extracted_and_scored(lines):
         if "bin.decode" in line:
             assert "--nproc_per_node 8 " in line and "--config conf/paper/decode.yaml" in line
     assert one(lines, "bin.analyse").startswith("-m speechllm.bin.analyse ")  # one process, one GPU
+
+
+def test_rows_of_a_table_share_data_and_encoder(toolkit, tmp_path):
+    fake = fake_machine(tmp_path)
+    script = toolkit / "egs/mls/run_table.sh"
+    options = ["--table", "3", "--corpora", str(tmp_path), "--tag", "recorded"]
+    output = run(script, *options, python=str(fake))
+    lines = commands(tmp_path)
+    assert sum("bin.train_ctc" in line for line in lines) == 1
+    trained = [line for line in lines if "bin.train_llm" in line]
+    ranks = [line.split("--lora.rank ")[1].split()[0] for line in trained if "--lora.rank" in line]
+    assert len(trained) == 5 and ranks == ["0", "2", "16", "32"]
+    for line in trained:
+        assert "--train_dir data/recorded/train " in line and "--encoder exp/recorded/ctc " in line
+    again = run(script, *options, python=str(fake))
+    assert commands(tmp_path) == lines  # nothing ran twice
+    assert "(not finished)" in output and again.count("already done, skipped") >= 8 + 4 * 3
+
+
+def test_a_failed_row_does_not_lose_the_others(toolkit, tmp_path):
+    fails = (
+        '\nif "train_llm" in line and "--lora.rank 2 " in line:\n    sys.exit("error: no luck")\n'
+    )
+    fake = fake_machine(tmp_path, fails)
+    options = ["--table", "3", "--corpora", str(tmp_path), "--tag", "unlucky"]
+    output = run(toolkit / "egs/mls/run_table.sh", *options, python=str(fake), check=False)
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert any("--lora.rank 32" in line for line in lines)
+    assert output.splitlines()[-1] == "./run_table.sh: table 3: these rows have failed: rank2"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "--table N is missing"),
+        (["--table", "9"], "table 9: no conf/mini/tables/9.yaml; there are tables 1 2 3 4 5"),
+        (["--table", "3", "--row", "rank7"], "table 3 has no row 'rank7'"),
+    ],
+    ids=str,
+)
+def test_wrong_tables_are_one_clear_line(toolkit, options, message):
+    output = run(toolkit / "egs/mls/run_table.sh", *options, check=False)
+    assert message in output and "Traceback" not in output
 
 
 def test_failing_command_stops_the_recipe_and_shows_its_log(toolkit, tmp_path):

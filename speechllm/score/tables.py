@@ -1,0 +1,230 @@
+"""Tables of several runs: which commands make their rows, and the figures of the finished ones."""
+
+import csv
+import io
+import shlex
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import yaml
+
+from speechllm.errors import UserError
+from speechllm.score.results import read_results
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row of conf/<preset>/tables/<N>.yaml. Without options it is the run of the preset itself.
+
+    Args:
+        name: of its folder.
+        label: of the row, or of the curve it belongs to where there is ``x``.
+        x: its place on the axis, where that is a number.
+        system: whose figures are shown, as in results.json.
+        monolingual: one run per language, of the encoder alone.
+        encoder: name of one of the table's encoders, which is pretrained once.
+        llm: name of one of the table's small LLMs, or a Hugging Face name.
+        llm_opts: overrides of train_llm.yaml.
+        published: figures of others by language ("avg"), and in ``mark`` where they come from.
+    """
+
+    name: str
+    label: str
+    x: float | None = None
+    system: str = "llm"
+    monolingual: bool = False
+    encoder: str = ""
+    llm: str = ""
+    llm_opts: str = ""
+    published: dict = field(default_factory=dict)
+
+    @property
+    def is_preset(self) -> bool:
+        return not (self.monolingual or self.encoder or self.llm or self.llm_opts)
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table: title, name of its axis, rows; overrides of train_ctc.yaml by encoder, of llm.yaml by small LLM."""
+
+    title: str
+    axis: str
+    rows: list[TableRow]
+    encoders: dict[str, str] = field(default_factory=dict)
+    llms: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What all rows have in common.
+
+    Args:
+        number: of the table.
+        tag: of the preset's own run, whose data, encoder and LLM are shared.
+        llm: the LLM of rows that name none.
+        more: further options of every command.
+    """
+
+    number: str
+    preset: str
+    tag: str
+    corpora: str
+    langs: list[str]
+    llm: str
+    more: list[str] = field(default_factory=list)
+
+    def tag_of(self, *names: str) -> str:
+        return "/".join([self.tag, "tables", *names])
+
+
+def read_spec(path: Path) -> TableSpec:
+    """Read a table's YAML.
+
+    Raises:
+        UserError: no such table, an unknown key, or two rows of one name.
+    """
+    if not path.is_file():
+        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        raise UserError(f"table {path.stem}: no {path}; there are tables {' '.join(known)}")
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    rows = [make(TableRow, row, path) for row in values.pop("rows")]
+    names = [row.name for row in rows]
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"{path}: row {double[0]} stands there twice")
+    return make(TableSpec, values | {"rows": rows}, path)
+
+
+def make(kind, values: dict, path: Path):
+    """A dataclass from a mapping with exactly its keys."""
+    known = {f.name for f in fields(kind)}
+    if unknown := sorted(values.keys() - known):
+        raise UserError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    return kind(**values)
+
+
+def plan(spec: TableSpec, runs: Runs, only: str = "") -> list[tuple[str, list[str]]]:
+    """Row names and options of run.sh, in the order in which they should run.
+
+    Args:
+        only: name of the one row that is wanted.
+
+    Raises:
+        UserError: the table has no such row.
+    """
+    rows = [row for row in spec.rows if only in ("", row.name)]
+    if not rows:
+        names = " ".join(row.name for row in spec.rows)
+        raise UserError(f"table {runs.number} has no row {only!r}; it has {names}")
+    return [(row.name, options) for row in rows for options in commands(row, spec, runs)]
+
+
+def commands(row: TableRow, spec: TableSpec, runs: Runs) -> list[list[str]]:
+    """The options of run.sh, one list per call, that make a row."""
+    if row.is_preset:
+        return []
+    shared = ["--preset", runs.preset, "--data", f"data/{runs.tag}", *runs.more]
+    ctc, llm, calls = f"exp/{runs.tag}/ctc", row.llm or runs.llm, []
+    if row.monolingual:
+        for lang in runs.langs:
+            own = ["--preset", runs.preset, *runs.more, "--corpora", runs.corpora, "--langs", lang]
+            own += ["--tag", monolingual_tag(row, lang, runs), "--llm", llm]
+            calls.append([*own, "--stage", "1", "--stop_stage", "4"])
+            calls.append([*own, "--stage", "6", "--stop_stage", "7"])
+        return calls
+    if row.llm in spec.llms:
+        tag = runs.tag_of("llms", row.llm)
+        options = ["--tag", tag, "--mini_llm_opts", spec.llms[row.llm]]
+        calls.append([*shared, *options, "--stage", "3", "--stop_stage", "3"])
+        llm = f"exp/{tag}/base_llm"
+    if row.encoder:
+        if row.encoder not in spec.encoders:
+            raise UserError(f"row {row.name}: the table has no encoder {row.encoder!r}")
+        tag = runs.tag_of("encoders", row.encoder)
+        options = ["--tag", tag, "--llm", runs.llm, "--ctc_opts", spec.encoders[row.encoder]]
+        calls.append([*shared, *options, "--stage", "3", "--stop_stage", "4"])
+        ctc = f"exp/{tag}/ctc"
+    options = ["--tag", runs.tag_of(runs.number, row.name), "--ctc", ctc, "--llm", llm]
+    options += ["--llm_opts", row.llm_opts, "--stage", "5", "--stop_stage", "7"]
+    return [*calls, [*shared, *options]]
+
+
+def monolingual_tag(row: TableRow, lang: str, runs: Runs) -> str:
+    return runs.tag_of(runs.number, f"{row.name}_{lang}")
+
+
+def as_shell(calls: list[tuple[str, list[str]]]) -> str:
+    """Lines of a row's name and the options as shell words."""
+    return "".join(f"{name} {shlex.join(options)}\n" for name, options in calls)
+
+
+def figures(row: TableRow, runs: Runs, exp: Path, metric: str = "wer") -> list[dict]:
+    """The rows of results.json that a table row shows; none where it is not finished."""
+
+    def read(tag: str) -> list[dict]:
+        return [
+            r
+            for r in read_results(exp / tag / "results.json")
+            if (r["system"], r["set"], r["metric"]) == (row.system, "test", metric)
+            and r["normalised"]
+        ]
+
+    if row.is_preset:
+        return read(runs.tag)
+    if not row.monolingual:
+        return read(runs.tag_of(runs.number, row.name))
+    found = [
+        r
+        for lang in runs.langs
+        for r in read(monolingual_tag(row, lang, runs))
+        if r["lang"] == lang
+    ]
+    if len(found) == len(runs.langs):
+        mean = sum(r["value"] for r in found) / len(found)
+        found.append(found[0] | {"lang": "avg", "value": mean, "low": None, "high": None})
+    return found
+
+
+def collect(spec: TableSpec, runs: Runs, exp: Path) -> list[dict]:
+    """All figures of a table: ``{row, label, x, system, lang, value, low, high, published, mark, ...}``."""
+    out = []
+    for row in spec.rows:
+        for found in figures(row, runs, exp):
+            shown = {"row": row.name, "label": row.label, "x": row.x}
+            shown |= {"published": row.published.get(found["lang"])}
+            shown |= {"mark": row.published.get("mark", "") if shown["published"] else ""}
+            out.append(shown | found)
+    return out
+
+
+def markdown(spec: TableSpec, number: str, rows: list[dict]) -> str:
+    """The table, one line per row; a row without figures is said to be missing."""
+    langs = list(dict.fromkeys(r["lang"] for r in rows))
+    lines = [f"# Table {number}: {spec.title}", "", "WER in percent on test.", ""]
+    lines.append(f"| {' | '.join([spec.axis, 'row', *langs, 'published (avg)'])} |")
+    lines.append("|" + "---|" * (len(langs) + 3))
+    for row in spec.rows:
+        found = {r["lang"]: r for r in rows if r["row"] == row.name}
+        cells = ["" if row.x is None else f"{row.x:g}", row.label]
+        cells += [cell(found[lang]) if lang in found else "" for lang in langs]
+        cells.append(f"{row.published['avg']} ({row.published['mark']})" if row.published else "")
+        if not found:
+            cells[1] += " (not finished)"
+        lines.append(f"| {' | '.join(cells)} |")
+    commits = sorted({r["commit"] for r in rows})
+    return "\n".join([*lines, "", f"Commit {', '.join(commits) or 'none'}."]) + "\n"
+
+
+def cell(figure: dict) -> str:
+    """A figure, with its interval where it is an average."""
+    if figure["lang"] == "avg" and figure["low"] is not None:
+        return f"{figure['value']:.2f} [{figure['low']:.2f}, {figure['high']:.2f}]"
+    return f"{figure['value']:.2f}"
+
+
+def as_csv(rows: list[dict]) -> str:
+    columns = ["row", "label", "x", "system", "lang", "value", "low", "high", "published", "mark"]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()

@@ -1,0 +1,141 @@
+"""Tables of several runs: commands of the rows, and figures from their results."""
+
+import csv
+import json
+import shlex
+
+import pytest
+import yaml
+
+from speechllm.bin import table
+from speechllm.errors import UserError
+from speechllm.score.results import KEYS
+from speechllm.score.tables import Runs, plan, read_spec
+
+SPEC = {
+    "title": "Things",
+    "axis": "size",
+    "rows": [
+        {"name": "preset", "label": "as it is", "x": 1},
+        {"name": "more", "label": "more", "x": 2, "llm_opts": "--a 1 --b '2 3'"},
+        {"name": "own", "label": "own encoder", "x": 3, "encoder": "small", "llm": "tiny"},
+        {"name": "mono", "label": "one each", "system": "ctc", "monolingual": True},
+        {
+            "name": "hub",
+            "label": "from the hub",
+            "llm": "big/llm",
+            "published": {"avg": 9.7, "mark": "unverified"},
+        },
+    ],
+    "encoders": {"small": "--encoder.dim 8"},
+    "llms": {"tiny": "--dim 16"},
+}
+RUNS = Runs("7", "mini", "t", "/corpora", ["en", "de"], "exp/t/base_llm", ["--ngpu", "0"])
+
+
+@pytest.fixture
+def spec_file(tmp_path):
+    path = tmp_path / "7.yaml"
+    path.write_text(yaml.safe_dump(SPEC))
+    return path
+
+
+def options_of(calls, name):
+    """The calls of a row as mappings from option to value."""
+    return [dict(zip(o[::2], o[1::2], strict=True)) for row, o in calls if row == name]
+
+
+def test_rows_share_what_the_run_of_the_preset_has(spec_file):
+    calls = plan(read_spec(spec_file), RUNS)
+    assert options_of(calls, "preset") == []
+    (more,) = options_of(calls, "more")
+    assert more["--data"] == "data/t" and more["--ctc"] == "exp/t/ctc"
+    assert more["--llm"] == "exp/t/base_llm" and more["--llm_opts"] == "--a 1 --b '2 3'"
+    assert (more["--tag"], more["--stage"], more["--stop_stage"]) == ("t/tables/7/more", "5", "7")
+    (hub,) = options_of(calls, "hub")
+    assert hub["--llm"] == "big/llm" and hub["--ctc"] == "exp/t/ctc"
+
+
+def test_own_encoders_and_llms_are_made_before_they_are_used(spec_file):
+    llm, encoder, row = options_of(plan(read_spec(spec_file), RUNS), "own")
+    assert llm["--mini_llm_opts"] == "--dim 16" and llm["--stop_stage"] == "3"
+    assert encoder["--ctc_opts"] == "--encoder.dim 8" and encoder["--stop_stage"] == "4"
+    assert row["--llm"] == f"exp/{llm['--tag']}/base_llm"
+    assert row["--ctc"] == f"exp/{encoder['--tag']}/ctc"
+
+
+def test_monolingual_rows_have_their_own_data(spec_file):
+    calls = options_of(plan(read_spec(spec_file), RUNS), "mono")
+    assert [call["--langs"] for call in calls] == ["en", "en", "de", "de"]
+    for call in calls:
+        assert call["--corpora"] == "/corpora" and "--data" not in call
+    stages = [(call["--stage"], call["--stop_stage"]) for call in calls[:2]]
+    assert stages == [("1", "4"), ("6", "7")]  # without an LLM
+
+
+def test_plan_is_printed_as_shell_words(spec_file, capsys):
+    table.main(
+        ["plan", "--spec", str(spec_file), "--preset", "mini", "--tag", "t", "--row", "more"]
+    )
+    (line,) = capsys.readouterr().out.splitlines()
+    name, *options = shlex.split(line)
+    assert name == "more" and options[options.index("--llm_opts") + 1] == "--a 1 --b '2 3'"
+
+
+def write_results(folder, values, system="llm"):
+    """A results.json with these test WERs by language, and figures that no table shows."""
+    folder.mkdir(parents=True)
+    rows = []
+    for lang, value in values.items():
+        row = dict.fromkeys(KEYS, "") | {"system": system, "set": "test", "lang": lang}
+        row |= {"metric": "wer", "normalised": True, "value": value, "commit": "abc"}
+        row |= {"low": value - 1, "high": value + 2}
+        rows += [row, row | {"set": "dev", "value": 99.0}, row | {"system": "x", "value": 98.0}]
+    (folder / "results.json").write_text(json.dumps(rows))
+
+
+def test_table_shows_what_is_finished(spec_file, tmp_path, capsys):
+    exp = tmp_path / "exp"
+    write_results(exp / "t", {"en": 4.0, "de": 6.0, "avg": 5.0})
+    write_results(exp / "t/tables/7/hub", {"en": 3.0, "de": 3.5, "avg": 3.25})
+    for lang, value in (("en", 7.0), ("de", 8.0)):
+        write_results(exp / f"t/tables/7/mono_{lang}", {lang: value, "avg": value}, "ctc")
+    options = ["--spec", spec_file, "--preset", "mini", "--tag", "t", "--langs", "en de"]
+    table.main(["write", *map(str, options), "--exp", str(exp)])
+    text = (exp / "t/tables/7.md").read_text()
+    assert text.strip() == capsys.readouterr().out.strip()
+    assert "| 1 | as it is | 4.00 | 6.00 | 5.00 [4.00, 7.00] |  |" in text
+    assert "| 2 | more (not finished) |  |  |  |  |" in text
+    assert "|  | one each | 7.00 | 8.00 | 7.50 |  |" in text
+    assert "3.25 [2.25, 5.25] | 9.7 (unverified) |" in text and "99" not in text
+    rows = json.loads((exp / "t/tables/7.json").read_text())
+    assert {(r["row"], r["lang"]): r["value"] for r in rows}["mono", "avg"] == 7.5
+    with (exp / "t/tables/7.csv").open() as file:
+        assert [r["row"] for r in csv.DictReader(file) if r["lang"] == "avg"] == [
+            "preset",
+            "mono",
+            "hub",
+        ]
+    assert (exp / "t/tables/7.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": [{"name": "a", "label": "a", "colour": 1}]}, "unknown key 'colour'"),
+        ({"rows": [{"name": "a", "label": "a"}] * 2}, "row a stands there twice"),
+        ({"rows": [{"name": "a", "label": "a", "encoder": "e"}]}, "no encoder 'e'"),
+    ],
+    ids=str,
+)
+def test_wrong_tables_are_one_clear_line(spec_file, change, message):
+    spec_file.write_text(yaml.safe_dump(SPEC | change))
+    with pytest.raises(UserError, match=message):
+        plan(read_spec(spec_file), RUNS)
+
+
+def test_unknown_tables_and_rows_are_named(spec_file):
+    with pytest.raises(UserError, match="table 8: .*there are tables 7"):
+        read_spec(spec_file.with_name("8.yaml"))
+    with pytest.raises(UserError, match="no row 'z'; it has preset more own mono hub"):
+        plan(read_spec(spec_file), RUNS, only="z")
