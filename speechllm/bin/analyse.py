@@ -20,7 +20,9 @@ def get_parser(argv=None):
         help="the LLM, if it is not where it was in training or beside the model",
     )
     parser.add_argument(
-        "--out", required=True, help="folder for {alignment,listening,writing}.json, and the pictures"
+        "--out",
+        required=True,
+        help="folder for {alignment,listening,writing}.json, and the pictures",
     )
     parser.add_argument("--num_plots", type=int, default=8, help="pictures, spread over the set")
     parser.add_argument(
