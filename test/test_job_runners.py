@@ -95,7 +95,7 @@ def test_a_single_job_is_shown_while_it_runs_and_keeps_its_threads(tmp_path):
 def test_the_jobs_end_with_the_runner(tmp_path, ending):
     script = "echo $$ >pid.JOB; exec sleep 60"
     process = subprocess.Popen(
-        [*JOB, "JOB=1:2", "x.JOB.log", "bash", "-c", script],
+        [*JOB, "--max-jobs-run", "2", "JOB=1:2", "x.JOB.log", "bash", "-c", script],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         # in a shell's background job SIGINT is ignored, and children inherit that

@@ -107,7 +107,7 @@ if run_stage 6 "decode" "${ctc}/best" "${exp}/llm/best?" "conf/${preset}/decode.
     finish_stage "${exp}"/decode/*/{dev,test}/text
 fi
 
-if run_stage 7 "score" "${exp}"/decode/* "${data}"/{dev,test}/{text,utt2lang?,utt2spk} -- "${langs}"; then
+if run_stage 7 "score" "${exp}"/decode/*/{dev,test}/{text,utt2status} "${data}"/{dev,test}/{text,utt2lang?,utt2spk} -- "${langs}"; then
     list_commands >"${exp}/commands"
     for set in dev test; do
         hyps=$(for hyp in "${exp}"/decode/*; do echo "${hyp##*/}=${hyp}/${set}"; done)
