@@ -37,7 +37,7 @@ if "train_ctc" in line or "train_llm" in line:
     make(Path(value("--exp_dir")) / "best" / "model.safetensors")
 if "bin.decode" in line:
     for part in ("dev", "test"):
-        make(Path(value("--out")) / part / "text")
+        make(*(Path(value("--out")) / part / name for name in ("text", "utt2status")))
 if "bin.make_mini_llm" in line:
     make(Path(value("--out")) / "config.json")
 if "bin.score" in line:
