@@ -128,7 +128,7 @@ def writing(llm, base_llm, rows: list[list[int]], device) -> dict:
 
     Returns:
         perplexity per token with the adapters and without, the share of positions at which both think the same token
-        most likely, and whether, without, every number is that of the LLM as it was loaded.
+        most likely, and whether, without, every token's likelihood is bit by bit that of the LLM as it was loaded.
     """
     import numpy as np
 
