@@ -107,6 +107,7 @@ def build_speech_llm(
         ctc_head=ctc_head,
         soft_text=config.soft_text,
         ctc_weight=config.ctc_weight,
+        packing=config.packing,
     )
 
 

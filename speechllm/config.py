@@ -198,6 +198,7 @@ class TrainLlmConfig:
         0.0  # of a cosine loss that pulls speech to the text embeddings that CTC hears
     )
     ctc_weight: float = 0.0  # of the CTC loss, kept beside the LLM's while the encoder is trained
+    packing: bool = False  # short utterances of a batch share rows of the LLM's input
     target_masking: float = 0.0  # share of target inputs hidden from the LLM in training
     spec_augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -216,6 +217,9 @@ class DecodeConfig:
     )
     ctc_weight: float = (
         0.0  # the n-best are then ranked by (1 - it) log P_llm + it log P_ctc; 0: not
+    )
+    ctc_drafts: bool = (
+        True  # greedy search checks the text of CTC at once: same output, fewer passes of the LLM
     )
     repetition_penalty: float = 1.0
     max_tokens_per_second: float = 10.0  # an output may have this many tokens per second of audio

@@ -27,7 +27,8 @@ ROWS = {  # benchmark: distributions that it compares with, and rows where all o
     "llm_step": ([], 2),
     "llm_memory": ([], 1),
     "stage5": ([], 2),
-    "greedy": ([], 2),
+    "greedy": ([], 4),
+    "beam4": ([], 1),
 }
 
 
@@ -70,3 +71,17 @@ def test_both_sides_of_a_benchmark_are_equal(name, bench, corpus):
     assert all(row.bench.startswith(name) and math.isfinite(row.ratio) for row in rows)
     if missing:
         pytest.skip(f"{missing} of the peers not installed; tools/install.sh --bench does it")
+
+
+def test_gpu_benchmark_runs_at_a_tiny_size_on_any_machine(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCH))
+    before = set(sys.modules)
+    try:
+        rows = importlib.import_module("gpu").main(["--small"])
+    finally:
+        for name in set(sys.modules) - before:
+            if str(BENCH) in str(getattr(sys.modules[name], "__file__", "")):
+                del sys.modules[name]
+    assert [row["what"].split(",")[0] for row in rows] == ["training step"] + 4 * ["greedy decoding"]
+    assert rows[0]["utilisation"] > 0 and all(row["audio_per_second"] > 0 for row in rows)
+    assert capsys.readouterr().out.count("LLM passes per utterance") == 2

@@ -16,6 +16,7 @@ class Output(NamedTuple):
     status: str  # "ok", or "max_length": stopped by the length limit
     nbest: tuple[str, ...] = ()
     scores: dict[str, list[float]] | None = None  # "llm" and, where it ranks the list, "ctc"
+    draft: object = None  # DraftStats, where the search checked the text of CTC
 
 
 def get_parser(argv=None):
@@ -88,10 +89,14 @@ def llm_recognizer(
     import torch
 
     from speechllm.decode.beam import beam_search
+    from speechllm.decode.ctc import ctc_greedy
     from speechllm.decode.llm import greedy
     from speechllm.decode.rescore import Weights, ctc_scores, order
+    from speechllm.decode.speculative import speculative_greedy
 
     weights = Weights(ctc=config.ctc_weight)
+    # A penalty changes with every token, and some LLMs cannot take back what they have read.
+    drafted = config.ctc_drafts and config.repetition_penalty == 1.0 and model.llm.can_forget
 
     def by_text(hyps):
         """Hypotheses by their texts, best first; of those that read alike only the best."""
@@ -124,6 +129,16 @@ def llm_recognizer(
             config.extra_tokens + int(config.max_tokens_per_second * n / 100) for n in lens.tolist()
         ]
         common = {"speech": speech, "repetition_penalty": config.repetition_penalty}
+        if config.num_beams == 1 and drafted:
+            drafts = [
+                tokenizer.encode(units.decode(heard))
+                for heard in ctc_greedy(model.ctc_log_probs(frames), frame_lens)
+            ]
+            found = speculative_greedy(model.llm, inputs, drafts, limits, tokenizer.eos_id, speech)
+            return [
+                Output(tokenizer.decode(h.token_ids).strip(), h.status, draft=stats)
+                for h, stats in zip(*found, strict=True)
+            ]
         if config.num_beams == 1:
             hyps = greedy(model.llm, inputs, limits, tokenizer.eos_id, **common)
             return [Output(tokenizer.decode(h.token_ids).strip(), h.status) for h in hyps]
@@ -178,6 +193,7 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
     from speechllm.data.manifest import Manifest
     from speechllm.data.sampler import batches_in_order
     from speechllm.data.tables import write_table
+    from speechllm.decode.speculative import describe
     from speechllm.score.nbest import Nbest, write_nbest
     from speechllm.train import distributed
 
@@ -196,6 +212,8 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
     took, audio = time.monotonic() - start, manifest.num_frames.sum() / 100
     rtf = f"{audio:.0f} s of audio in {took:.1f} s, real-time factor {took / audio:.4f}"
     print(f"{data_dir}: {len(hyps)} utterances, {rtf}")
+    if drafts := [output.draft for output in hyps.values() if output.draft]:
+        print(f"{data_dir}: {describe(drafts)}")
     Path(out_dir).mkdir(parents=True, exist_ok=True)
     shutil.rmtree(Path(out_dir) / "nbest", ignore_errors=True)  # of an older search
     if any(output.nbest for output in hyps.values()):

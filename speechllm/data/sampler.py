@@ -2,6 +2,7 @@
 
 import numpy as np
 
+CHUNK = 1 << 20  # lengths whose sorting keys are made at once
 LENGTH_JITTER = (
     0.05  # lengths are sorted as if up to this much longer, so that each epoch mixes batches anew
 )
@@ -34,11 +35,17 @@ def plan_batches(
         arrays of indices, together each chosen utterance once (with ``lang_beta`` 1).
     """
     rng = np.random.default_rng((seed, epoch))
-    chosen = np.arange(len(num_frames)) if chosen is None else np.asarray(chosen)
     if lang_ids is not None and lang_beta != 1.0:
-        chosen = sample_languages(num_frames, chosen, lang_ids, lang_beta, rng)
-    keys = num_frames[chosen] * (1.0 + LENGTH_JITTER * rng.random(len(chosen), dtype=np.float32))
-    order = chosen[np.argsort(-keys, kind="stable")]
+        everything = np.arange(len(num_frames)) if chosen is None else chosen
+        chosen = sample_languages(num_frames, everything, lang_ids, lang_beta, rng)
+    keys = rng.random(len(num_frames) if chosen is None else len(chosen), dtype=np.float32)
+    keys *= LENGTH_JITTER
+    keys += 1.0
+    keys *= num_frames if chosen is None else num_frames[chosen]
+    order = longest_first(keys)
+    if chosen is not None:
+        order = np.asarray(chosen)[order]
+    del keys
     batches = cut(num_frames[order], batch_frames, max_batch_size)
     return [order[batches[i] : batches[i + 1]] for i in rng.permutation(len(batches) - 1)]
 
@@ -53,22 +60,40 @@ def batches_in_order(
 
     So a lack of memory shows at once. Lengths are as in ``plan_batches``.
     """
-    chosen = np.arange(len(num_frames)) if chosen is None else np.asarray(chosen)
-    order = chosen[np.argsort(-num_frames[chosen].astype(np.int64), kind="stable")]
+    if chosen is None:
+        order = longest_first(num_frames)
+    else:
+        order = np.asarray(chosen)[longest_first(num_frames[chosen])]
     batches = cut(num_frames[order], batch_frames, max_batch_size)
     return [order[a:b] for a, b in zip(batches[:-1], batches[1:], strict=True)]
 
 
+def longest_first(lens: np.ndarray) -> np.ndarray:
+    """Indices (N,) of lengths (N,) from the longest to the shortest; of equal ones the first comes first.
+
+    Length and index are sorted as one number, in place: an argsort of ten million would need four times the memory.
+    """
+    bits = lens.astype(np.float32, copy=False).view(np.uint32)  # positive floats are in the order of their bits
+    order = np.arange(len(lens), dtype=np.uint64)
+    for at in range(0, len(lens), CHUNK):
+        part = slice(at, at + CHUNK)
+        order[part] |= (~bits[part]).astype(np.uint64) << np.uint64(32)
+    order.sort()
+    return order.astype(np.uint32).view(np.int32)  # the low half is the index
+
+
 def cut(lens: np.ndarray, batch_frames: int, max_batch_size: int) -> list[int]:
-    """Where batches begin in a roughly falling list of lengths, and where the last one ends."""
-    longest = np.maximum.accumulate(lens[::-1])[::-1]  # from here to the end
-    sizes = np.maximum(batch_frames // np.maximum(longest, 1), 1)
-    if max_batch_size > 0:
-        sizes = np.minimum(sizes, max_batch_size)
-    sizes = sizes.tolist()
+    """Where batches begin in a roughly falling list of lengths, and where the last one ends.
+
+    The list is used up.
+    """
+    backwards = lens[::-1]
+    np.maximum.accumulate(backwards, out=backwards)  # now the longest from here to the end
+    sizes = np.floor_divide(batch_frames, np.maximum(lens, 1, out=lens), out=lens)
+    np.clip(sizes, 1, max_batch_size or None, out=sizes)
     at, starts = 0, [0]
     while at < len(sizes):
-        at = min(at + sizes[at], len(sizes))
+        at = min(at + int(sizes[at]), len(sizes))
         starts.append(at)
     return starts
 

@@ -1,6 +1,6 @@
 """The order of prompt, speech and target in the LLM's input, from real lengths."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ class Joined:
     labels (B, L): the id that must be predicted at a position, IGNORE_INDEX where none must
     lens (B,): real positions per row
     speech (B, L): 1, 2, ... over the positions of a row's first, second, ... audio part, 0 elsewhere
+    padding: the zero vector's position in the pool
+    segments (B, L): None, or in packed rows 1, 2, ... over a row's first, second, ... utterance, 0 where padded
     """
 
     index: Tensor
@@ -26,6 +28,60 @@ class Joined:
     labels: Tensor
     lens: Tensor
     speech: Tensor
+    padding: int
+    segments: Tensor | None = None
+
+    @property
+    def positions(self) -> Tensor | None:
+        """(B, L) places within the utterances, for the LLM's position embeddings, if the rows are packed."""
+        if self.segments is None:
+            return None
+        at = torch.arange(self.segments.size(1))
+        begins = self.segments.diff(dim=1, prepend=torch.zeros_like(self.segments[:, :1])) != 0
+        return at - torch.where(begins, at, 0).cummax(1).values
+
+
+def pack(joined: Joined) -> Joined:
+    """Put short utterances one after the other into rows that are no longer than the longest.
+
+    Each goes, longest first, into the first row that has room for it. What they attend to stays their own, see
+    ``masks.packed_mask``. If no two fit into a row, all stays as it is.
+    """
+    lens = joined.lens.tolist()
+    L = max(lens)
+    rows: list[list[int]] = []
+    room: list[int] = []
+    for b in sorted(range(len(lens)), key=lambda b: -lens[b]):
+        row = next((r for r, left in enumerate(room) if left >= lens[b]), len(rows))
+        if row == len(rows):
+            rows.append([])
+            room.append(L)
+        rows[row].append(b)
+        room[row] -= lens[b]
+    if len(rows) == len(lens):
+        return joined  # there is no room to share
+
+    def packed(values: Tensor, fill: int) -> Tensor:
+        out = values.new_full((len(rows), L), fill)
+        for row, members in enumerate(rows):
+            whole = torch.cat([values[b, : lens[b]] for b in members])
+            out[row, : len(whole)] = whole
+        return out
+
+    numbers = torch.zeros_like(joined.index)
+    for members in rows:
+        for number, b in enumerate(members, start=1):
+            numbers[b, : lens[b]] = number
+    # Audio parts of one row need different numbers; those of one utterance are fewer than its positions.
+    speech = torch.where(joined.speech > 0, joined.speech + numbers * L, 0)
+    return replace(
+        joined,
+        index=packed(joined.index, joined.padding),
+        labels=packed(joined.labels, IGNORE_INDEX),
+        lens=torch.tensor([sum(lens[b] for b in members) for members in rows]),
+        speech=packed(speech, 0),
+        segments=packed(numbers, 0),
+    )
 
 
 def join(
@@ -83,4 +139,5 @@ def join(
         labels=pad(labels, IGNORE_INDEX) if labels else torch.full_like(index, IGNORE_INDEX),
         lens=torch.tensor([len(row) for row in rows]),
         speech=pad(spans, 0),
+        padding=pool + num_ids,
     )

@@ -22,6 +22,17 @@ def span_mask(real: Tensor, speech: Tensor) -> Tensor:
     return (allowed | torch.eye(L, dtype=torch.bool, device=speech.device))[:, None]
 
 
+def packed_mask(segments: Tensor, speech: Tensor) -> Tensor:
+    """The ``span_mask`` of rows that hold several utterances: none of them sees another.
+
+    Args:
+        segments: (B, L) number of the utterance at a position, 0 where padded.
+        speech: (B, L) as there; zeros give causal attention.
+    """
+    own = segments[:, :, None] == segments[:, None, :]
+    return span_mask(segments > 0, speech) & own[:, None]
+
+
 def pad_tokens(rows: list[list[int]], device=None) -> tuple[Tensor, Tensor]:
     """Pad B lists of token ids on the right, with 0, to (B, L), (B,)."""
     lens = torch.tensor([len(row) for row in rows], device=device)

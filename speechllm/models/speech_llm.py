@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from speechllm.errors import UserError
 from speechllm.models.alignment import BLANK_ID, misalignment
 from speechllm.models.ctc import ctc_losses
-from speechllm.models.join import IGNORE_INDEX, join
+from speechllm.models.join import IGNORE_INDEX, join, pack
 from speechllm.models.lengths import lens_to_mask
 from speechllm.models.llm import Llm, prefix_mask
+from speechllm.models.masks import packed_mask
 from speechllm.models.soft_text import SoftText
 
 
@@ -32,6 +33,7 @@ class SpeechLlm(nn.Module):
         soft_text: whether to add what this CTC layer hears to the adaptor's output, see ``SoftText``; the adaptor then
             starts at zero.
         ctc_weight: of the CTC loss beside the LLM's cross-entropy; above 0 the head learns along.
+        packing: whether short utterances of a training batch share rows of the LLM's input.
     """
 
     def __init__(
@@ -46,12 +48,15 @@ class SpeechLlm(nn.Module):
         ctc_head: nn.Linear | None = None,
         soft_text: bool = False,
         ctc_weight: float = 0.0,
+        packing: bool = False,
     ):
         super().__init__()
-        if attention == "prefix" and not llm.takes_4d_mask:
+        if (attention == "prefix" or packing) and not llm.takes_4d_mask:
+            option = "packing" if packing else "speech_attention: prefix"
+            instead = "packing: false" if packing else "causal"
             raise UserError(
-                f"speech_attention: prefix needs an LLM and an attention that take a 4-D mask; a "
-                f"{llm.config.model_type} with this attention does not, use causal (or llm.attention sdpa)"
+                f"{option} needs an LLM and an attention that take a 4-D mask; a "
+                f"{llm.config.model_type} with this attention does not, use {instead} (or llm.attention sdpa)"
             )
         self.speech = speech.requires_grad_(train_encoder)
         self.adaptor, self.llm = adaptor, llm
@@ -67,7 +72,7 @@ class SpeechLlm(nn.Module):
         self.train_encoder, self.attention = train_encoder, attention
         self.target_masking, self.mask_id = target_masking, mask_id
         self.register_buffer("embedding_rms", llm.embedding_rms())
-        self.alignment_weight = 0.0
+        self.alignment_weight, self.packing = 0.0, packing
 
     def start_from_text(self, unit_embeddings: Tensor, alignment_weight: float = 0.0):
         """Tell the model before training what the CTC units look like in the LLM.
@@ -129,6 +134,8 @@ class SpeechLlm(nn.Module):
     def inputs(self, speech: Tensor, lens: Tensor, prompts, targets=None):
         """Embeddings (B, L, H) of rows with speech positions (S, N, H), (S,), and what lies where in them."""
         joined = join(prompts, targets, lens.cpu(), speech.size(1))
+        if self.packing and targets is not None:
+            joined = pack(joined)
         text_ids = joined.text_ids.to(speech.device)
         hidden = None
         if self.training and self.target_masking > 0:
@@ -166,10 +173,14 @@ class SpeechLlm(nn.Module):
         encoder_out, encoder_lens = self.listen(feats, feat_lens)
         speech, lens = self.place(encoder_out, encoder_lens)
         inputs, joined = self.inputs(speech, lens, prompts, targets)
-        mask = None
-        if self.attention == "prefix":
+        mask, positions = None, joined.positions
+        if joined.segments is not None:
+            spans = joined.speech if self.attention == "prefix" else torch.zeros_like(joined.speech)
+            mask = packed_mask(joined.segments, spans).to(inputs.device)
+            positions = positions.to(inputs.device)
+        elif self.attention == "prefix":
             mask = prefix_mask(joined.lens, joined.speech).to(inputs.device)
-        hidden = self.llm.hidden(inputs, mask)
+        hidden = self.llm.hidden(inputs, mask, positions)
         loss, num_tokens, correct = self.llm.loss(hidden, joined.labels.to(hidden.device))
         stats = {"accuracy": correct / num_tokens}
         if self.training and self.alignment_weight:

@@ -1,4 +1,4 @@
-"""Greedy decoding against ``generate`` of transformers on the same embeddings, token by token."""
+"""Greedy decoding against ``generate`` of transformers on the same embeddings, with drafts as CTC gives them and without."""
 
 from functools import partial
 from pathlib import Path
@@ -11,8 +11,10 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from speechllm.decode.llm import greedy
+from speechllm.decode.speculative import describe, speculative_greedy
 
 BATCH_SIZES = (1, 16)
+ERROR_RATE = 0.08  # of a draft's tokens are wrong: as many as words of the mini preset's CTC
 VOCAB_SIZE = 2000  # of the mini preset
 
 
@@ -43,6 +45,17 @@ def generate(model, rows: list[torch.Tensor], limits: list[int]) -> list[list[in
     return [row[:limit].tolist() for row, limit in zip(ids, limits, strict=True)]
 
 
+def damage(token_ids: list[int], vocab_size: int, generator: torch.Generator) -> list[int]:
+    """A draft of an output: ``ERROR_RATE`` of its tokens replaced, left out, or followed by one too many."""
+    draft = []
+    for token in token_ids:
+        wrong = int(torch.randint(llama.EOS_ID + 1, vocab_size, (), generator=generator))
+        kinds = ([wrong], [], [token, wrong])
+        draw = float(torch.rand((), generator=generator)) / ERROR_RATE
+        draft += kinds[int(draw * len(kinds))] if draw < 1 else [token]
+    return draft
+
+
 def bench(corpus: Path, small: bool) -> list[common.Row]:
     vocab_size, num_utts = (60, 3) if small else (VOCAB_SIZE, 16)
     llm = llama.make_llm(vocab_size, small)
@@ -52,40 +65,60 @@ def bench(corpus: Path, small: bool) -> list[common.Row]:
     limits = [len(target) for target in batch["targets"]]
     seconds = float(batch["feat_lens"].sum()) / llama.POSITIONS_PER_SECOND
 
-    def ours(size: int) -> list[list[int]]:
-        hyps = []
-        for at in range(0, len(rows), size):
-            hyps += greedy(llm, rows[at : at + size], limits[at : at + size], llama.EOS_ID)
-        return [hyp.token_ids for hyp in hyps]
-
     def theirs(size: int) -> list[list[int]]:
         ids = []
         for at in range(0, len(rows), size):
             ids += generate(llm.model, rows[at : at + size], limits[at : at + size])
         return ids
 
+    def token_by_token(size: int) -> list[list[int]]:
+        hyps = []
+        for at in range(0, len(rows), size):
+            hyps += greedy(llm, rows[at : at + size], limits[at : at + size], llama.EOS_ID)
+        return [hyp.token_ids for hyp in hyps]
+
+    generator = torch.Generator().manual_seed(2)
+    drafts = [damage(ids, vocab_size, generator) for ids in theirs(1)]
+    stats = []
+
+    def drafted(size: int) -> list[list[int]]:
+        hyps = []
+        stats.clear()
+        for at in range(0, len(rows), size):
+            batch = slice(at, at + size)
+            found = speculative_greedy(
+                llm, rows[batch], drafts[batch], limits[batch], llama.EOS_ID
+            )
+            hyps += found[0]
+            stats.extend(found[1])
+        return [hyp.token_ids for hyp in hyps]
+
     found = []
     for size in (1, num_utts) if small else BATCH_SIZES:
         expected = theirs(size)
-        equal = ours(size) == expected
-        sides = {common.OURS: partial(ours, size), "peer": partial(theirs, size)}
-        took = common.in_turns(sides, 1 if small else 7)
+        equal = {ours: ours(size) == expected for ours in (drafted, token_by_token)}
+        sides = {ours.__name__: partial(ours, size) for ours in (drafted, token_by_token)}
+        took = common.in_turns(sides | {"peer": partial(theirs, size)}, 1 if small else 7)
         speed = {name: seconds / np.median(values) for name, values in took.items()}
         distinct = len({token for row in expected for token in row})
-        found.append(
-            common.make_row(
-                f"greedy_b{size}",
-                "transformers generate",
-                took[common.OURS],
-                took["peer"],
-                equal,
-                ("transformers", "peft", "torch"),
-                f"{num_utts} utterances of {seconds:.0f} s, {sum(limits)} tokens ({distinct} "
-                f"different), the same for both; the mini preset's LLM with random weights and "
-                f"LoRA, every row with its own length; ours {speed[common.OURS]:.0f} times real "
-                f"time, theirs {speed['peer']:.0f}",
+        for ours, how in (
+            (drafted, f"drafts with {ERROR_RATE:.0%} of their tokens wrong; {describe(stats)}"),
+            (token_by_token, "without drafts"),
+        ):
+            found.append(
+                common.make_row(
+                    f"greedy_b{size}",
+                    f"transformers generate; ours {ours.__name__.replace('_', ' ')}",
+                    took[ours.__name__],
+                    took["peer"],
+                    equal[ours],
+                    ("transformers", "peft", "torch"),
+                    f"{num_utts} utterances of {seconds:.0f} s, {sum(limits)} tokens ({distinct} "
+                    f"different), the same for both; the mini preset's LLM with random weights "
+                    f"and LoRA, every row with its own length; {how}; ours "
+                    f"{speed[ours.__name__]:.0f} times real time, theirs {speed['peer']:.0f}",
+                )
             )
-        )
     return found
 
 

@@ -3,7 +3,8 @@
 #
 # usage: test/bench/run.sh [benchmark ...]
 #
-# Without names all of them run: startup fbank stage2 manifest encoder stage4 llm_step llm_memory stage5 greedy.
+# Without names all of them run: startup fbank stage2 manifest encoder stage4 llm_step llm_memory stage5 greedy
+# beam4.
 # The first run installs the peers (tools/install.sh --bench) and makes half an hour of the mini preset's corpus.
 # Leave the machine alone meanwhile. OMP_NUM_THREADS says how many threads training and decoding take (2).
 
@@ -19,7 +20,7 @@ esac
 threads=${OMP_NUM_THREADS:-2}
 benchmarks=("$@")
 if [ $# -eq 0 ]; then
-    benchmarks=(startup fbank stage2 manifest encoder stage4 llm_step llm_memory stage5 greedy)
+    benchmarks=(startup fbank stage2 manifest encoder stage4 llm_step llm_memory stage5 greedy beam4)
     rm -f test/bench/RESULTS.md test/bench/results.json
 fi
 for name in "${benchmarks[@]}"; do

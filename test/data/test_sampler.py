@@ -3,6 +3,7 @@ import pytest
 
 from speechllm.data.sampler import (
     batches_in_order,
+    longest_first,
     padding_share,
     plan_batches,
     sample_languages,
@@ -61,6 +62,13 @@ def test_order_of_batches_is_random():
 def test_decoding_begins_with_the_longest():
     longest = [LENS[b].max() for b in batches_in_order(LENS, 12000)]
     assert longest == sorted(longest, reverse=True)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float32])
+def test_longest_first_is_a_stable_sort(dtype):
+    lens = np.concatenate([LENS, LENS[::-1], [0, 1]]).astype(dtype)
+    want = np.argsort(-lens.astype(np.float64), kind="stable")
+    assert longest_first(lens).tolist() == want.tolist()
 
 
 def test_only_chosen_utterances_are_used():

@@ -39,9 +39,30 @@ def test_batched_loss_is_the_sum_of_the_single_ones(family, attention):
     assert weight == sum(one[1] for one in alone) == 4 + 2 + 6 + 3
 
 
-def test_bloom_refuses_prefix_attention():
+@pytest.mark.parametrize("attention", ["causal", "prefix"])
+def test_packing_changes_neither_loss_nor_gradients(attention):
+    batch = llm_batch(num_frames=(90, 20, 33, 12), target_lens=(6, 2, 3, 1))
+    losses, gradients, shapes = [], [], []
+    for packing in (False, True):
+        model = tiny_speech_llm(attention=attention, packing=packing)
+        inputs, _ = model.inputs(
+            *model.encode(batch["feats"], batch["feat_lens"]), batch["prompts"], batch["targets"]
+        )
+        shapes.append(inputs.shape[:2])
+        loss, weight, _ = model(**batch)
+        loss.backward()
+        losses.append(loss.detach())
+        gradients.append(torch.cat([p.grad.flatten() for p in model.adaptor.parameters()]))
+        assert weight == 6 + 2 + 3 + 1 + 4
+    assert shapes[1][0] < shapes[0][0] == 4 and shapes[0][1] == shapes[1][1]
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("options", [{"attention": "prefix"}, {"packing": True}])
+def test_bloom_refuses_what_needs_a_4d_mask(options):
     with pytest.raises(UserError, match="bloom"):
-        tiny_speech_llm(tiny_bloom(), attention="prefix")
+        tiny_speech_llm(tiny_bloom(), **options)
 
 
 def test_loss_equals_full_logits_with_shifted_labels():

@@ -157,6 +157,18 @@ def test_greedy_decoding_does_not_depend_on_the_batches(finished, tmp_path):
     assert texts[0] == texts[1]
 
 
+def test_drafts_of_ctc_leave_greedy_decoding_as_it_is(finished, tmp_path, capsys):
+    recipe, _ = finished
+    texts = []
+    for drafts in ("true", "false"):
+        options = ["--num_beams", 1, "--ctc_drafts", drafts, "--max_tokens_per_second", 3]
+        options += ["--model", recipe / "exp/small/llm", "--out", tmp_path / drafts]
+        decode.main([str(word) for word in (*options, recipe / "data/small/test")])
+        assert ("LLM passes per utterance" in capsys.readouterr().out) == (drafts == "true")
+        texts.append((tmp_path / drafts / "test/text").read_text())
+    assert texts[0] == texts[1]
+
+
 def test_what_ctc_cannot_write_or_align_is_named_and_counted(finished, tmp_path, capsys):
     recipe, _ = finished
     data = tmp_path / "train"
