@@ -46,25 +46,25 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture
-def bench(monkeypatch):
+def bench_module(monkeypatch):
     """A function that imports a file of test/bench, whose names stay there."""
     monkeypatch.syspath_prepend(str(BENCH))
     before = set(sys.modules)
-    yield lambda name: importlib.import_module(name).bench
+    yield importlib.import_module
     for name in set(sys.modules) - before:
         if str(BENCH) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_both_sides_of_a_benchmark_are_equal(name, bench, corpus):
+def test_both_sides_of_a_benchmark_are_equal(name, bench_module, corpus):
     missing = 0
     for package in ROWS[name][0]:
         try:
             metadata.version(package)
         except metadata.PackageNotFoundError:
             missing += 1
-    rows = bench(name)(corpus, True)
+    rows = bench_module(name).bench(corpus, True)
     if missing == 0:
         assert len(rows) == ROWS[name][1]
     assert [row.note for row in rows if not row.equal] == []
@@ -73,15 +73,15 @@ def test_both_sides_of_a_benchmark_are_equal(name, bench, corpus):
         pytest.skip(f"{missing} of the peers not installed; tools/install.sh --bench does it")
 
 
-def test_gpu_benchmark_runs_at_a_tiny_size_on_any_machine(monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(BENCH))
-    before = set(sys.modules)
-    try:
-        rows = importlib.import_module("gpu").main(["--small"])
-    finally:
-        for name in set(sys.modules) - before:
-            if str(BENCH) in str(getattr(sys.modules[name], "__file__", "")):
-                del sys.modules[name]
+def test_gpu_benchmark_runs_at_a_tiny_size_on_any_machine(bench_module, capsys):
+    rows = bench_module("gpu").main(["--small"])
     assert [row["what"].split(",")[0] for row in rows] == ["training step"] + 4 * ["greedy decoding"]
     assert rows[0]["utilisation"] > 0 and all(row["audio_per_second"] > 0 for row in rows)
     assert capsys.readouterr().out.count("LLM passes per utterance") == 2
+
+
+def test_growth_is_measured_at_every_size(bench_module):
+    growth = bench_module("growth")
+    points = growth.main(["--small"])
+    assert len(points) == 2 * len(growth.CURVES)
+    assert all(point["seconds"] > 0 for point in points)
