@@ -1,4 +1,4 @@
-"""What a trained speech LLM does: alignment of speech and text, whether it listens and still writes, what it withstands.
+"""What a trained speech LLM does: alignment with text, whether it listens and still writes, what it withstands.
 
 python -m speechllm.bin.analyse --model exp/mini/llm --ctc exp/mini/ctc --out exp/mini/analysis data/mini/test
 """
@@ -14,7 +14,9 @@ def get_parser(argv=None):
     parser = cli.config_parser(__doc__, DecodeConfig, argv)
     parser.add_argument("data_dir", help="data directory with manifest.arrow")
     parser.add_argument("--model", required=True, help="experiment folder of a speech LLM")
-    parser.add_argument("--ctc", default="", help="experiment folder of a CTC model to compare with")
+    parser.add_argument(
+        "--ctc", default="", help="experiment folder of a CTC model to compare with"
+    )
     parser.add_argument("--fbank_config", default="", help="YAML of the features")
     parser.add_argument(
         "--llm",

@@ -61,7 +61,9 @@ def load_feats(rows, device):
 
     from speechllm.data.ark import read_ark
 
-    feats = [read_ark(row.ark, row.offset, getattr(row, "first", 0), row.num_frames) for row in rows]
+    feats = [
+        read_ark(row.ark, row.offset, getattr(row, "first", 0), row.num_frames) for row in rows
+    ]
     lens = torch.tensor([len(f) for f in feats], device=device)
     return pad_sequence(feats, batch_first=True).to(device), lens
 
@@ -218,7 +220,9 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
     plan = batches_in_order(np.array([n for _, _, n in pieces]), config.batch_frames)
     own, found, start = plan[setup.rank :: setup.world_size], {}, time.monotonic()
     for done, batch in enumerate(own, start=1):
-        rows = [Window.of(manifest.row(i), first, n) for i, first, n in map(pieces.__getitem__, batch)]
+        rows = [
+            Window.of(manifest.row(i), first, n) for i, first, n in map(pieces.__getitem__, batch)
+        ]
         for j, output in zip(batch, recognize(rows), strict=True):
             found[int(j)] = output
         if setup.is_main:

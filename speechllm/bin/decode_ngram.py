@@ -36,8 +36,8 @@ def get_parser():
     parser.add_argument(
         "--lm",
         default="train",
-        help="folder that holds mls_lm_<language>/{5,3}-gram_lm.arpa or <code>.arpa, or one model for "
-        "all languages, ARPA or KenLM's binary; 'train' where there is none (default)",
+        help="folder that holds mls_lm_<language>/{5,3}-gram_lm.arpa or <code>.arpa, or one ARPA file "
+        "for all languages; 'train' where there is none (default)",
     )
     parser.add_argument(
         "--train_dir", type=Path, help="data directory whose text trains the LMs that --lm lacks"
@@ -49,7 +49,9 @@ def get_parser():
         "--out", type=Path, required=True, help="OUT/<set>/text, OUT/weights.json, OUT/<code>.arpa"
     )
     parser.add_argument("--order", type=int, default=5, help="of the LMs trained (5)")
-    parser.add_argument("--tune_utts", type=int, default=160, help="dev utterances to tune on (160)")
+    parser.add_argument(
+        "--tune_utts", type=int, default=160, help="dev utterances to tune on (160)"
+    )
     parser.add_argument("--beam_size", type=int, default=30, help="prefixes kept per frame (30)")
     parser.add_argument("--beam_units", type=int, default=10, help="units tried per frame (10)")
     parser.add_argument("--unk_score", type=float, default=0.0, help="of words the LM lacks (0)")
@@ -148,7 +150,7 @@ def main(argv=None):
     from speechllm.data.sampler import spread
     from speechllm.data.tables import write_table
     from speechllm.data.tokenizer import CtcTokenizer
-    from speechllm.decode.arpa import load_ngram
+    from speechllm.decode.arpa import ArpaModel
     from speechllm.decode.ctc_beam import NgramDecoder
     from speechllm.score.normalize import UNSPACED_LANGS
     from speechllm.train import distributed
@@ -162,7 +164,7 @@ def main(argv=None):
     langs = sorted({lang for manifest in (dev, *manifests.values()) for lang in manifest.langs})
     NgramDecoder(None, ["", *tokenizer.unit_texts()])  # a missing library stops here
     lm_paths = make_lms(langs, args)
-    lms = {path: load_ngram(path) for path in set(lm_paths.values())}
+    lms = {path: ArpaModel(path) for path in set(lm_paths.values())}
 
     def decoders(weights: Weights) -> dict:
         settings = {

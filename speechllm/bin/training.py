@@ -94,9 +94,7 @@ def masking_shares(
     manifest: Manifest, chosen: np.ndarray, share: float, beta: float, setup: Setup
 ) -> dict[str, float]:
     """The share of target tokens to hide by language, less where there is less speech, and say so."""
-    hours = np.bincount(
-        manifest.lang_ids[chosen], manifest.num_frames[chosen], len(manifest.langs)
-    )
+    hours = np.bincount(manifest.lang_ids[chosen], manifest.num_frames[chosen], len(manifest.langs))
     shares = share * np.where(hours > 0, (hours / hours.max()) ** beta, 0.0)
     found = dict(zip(manifest.langs, shares.tolist(), strict=True))
     if share and setup.is_main:

@@ -30,8 +30,8 @@ class LlmDataset(Dataset):
     """Features, prompt and target of each utterance.
 
     An utterance is ``{"utt_id", "feats" [(T, F), ...], "prompt", "target" (L,)}``, with CTC units also
-    ``"units" [(U,), ...]``, with masking ``"masking"``; the prompt's parts are LongTensors of token ids, or indices into
-    ``feats``.
+    ``"units" [(U,), ...]``, with masking ``"masking"``; the prompt's parts are LongTensors of token ids, or indices
+    into ``feats``.
 
     Args:
         make_prompt: parts of the prompt from a row.

@@ -21,7 +21,7 @@ class NgramDecoder:
     words + unk_score times those that the LM does not know. Any word can be written.
 
     Args:
-        lm: an n-gram model over words, see ``load_ngram``; None for none.
+        lm: an n-gram model over words, see ``ArpaModel``; None for none.
         pieces: V texts of the CTC units, as SentencePiece writes them.
         beam_size: prefixes that are kept from frame to frame.
         beam_units: most likely units that are tried in a frame.
@@ -52,7 +52,7 @@ class NgramDecoder:
         except ImportError as error:
             raise UserError(
                 "decoding with an n-gram LM needs flashlight-text; pip install -e '.[ngram]' "
-                "(it has wheels for Python up to 3.12)"
+                "(Python up to 3.12)"
             ) from error
         self.nbest, self.blank_id = nbest, blank_id
         score_word = WordScorer(lm, lm_weight, word_score, unk_score)
@@ -112,7 +112,7 @@ class WordScorer:
 
     def end(self, state) -> float:
         """Score of the sentence's end."""
-        return 0.0 if self.lm is None else self.lm_weight * self.lm.score(state, "</s>")[0]
+        return 0.0 if self.lm is None else self.lm_weight * self.lm.end(state)
 
 
 def unit_lm(base: type, new_state: type, score_word: WordScorer, pieces: list[str], unspaced: bool):

@@ -93,7 +93,7 @@ class Llm(nn.Module):
         )
 
     def add_ia3(self, targets: tuple[str, ...] = ()):
-        """Add vectors that scale keys, values and feed-forward activations (arXiv:2205.05638); only they are trainable."""
+        """Add vectors that scale keys, values and feed-forward activations (arXiv:2205.05638); they alone learn."""
         from peft import IA3Config
 
         targets = self.find_targets("peft.targets", targets, IA3_TARGETS)

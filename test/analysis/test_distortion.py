@@ -112,6 +112,8 @@ def test_missing_audio_is_named(tmp_path):
 
 
 def test_picture_is_written(tmp_path):
-    rows = [{"kind": k, "level": x, "ctc": 10.0 + i, "llm": 5.0} for i, (k, x) in enumerate(CONDITIONS)]
+    rows = [
+        {"kind": k, "level": x, "ctc": 10.0 + i, "llm": 5.0} for i, (k, x) in enumerate(CONDITIONS)
+    ]
     plot_distortion(rows, tmp_path / "r.png")
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")

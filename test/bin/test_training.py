@@ -37,7 +37,8 @@ def test_muon_gets_matrices_but_no_embeddings_and_output_layers():
 
 
 @pytest.mark.parametrize(
-    ("beta", "expected"), [(0.0, [0.5, 0.5, 0.0]), (1.0, [0.5, 0.125, 0.0]), (0.5, [0.5, 0.25, 0.0])]
+    ("beta", "expected"),
+    [(0.0, [0.5, 0.5, 0.0]), (1.0, [0.5, 0.125, 0.0]), (0.5, [0.5, 0.25, 0.0])],
 )
 def test_languages_with_less_speech_are_masked_less(beta, expected, capsys):
     """Eight hours of one language, two of another, none of a third."""

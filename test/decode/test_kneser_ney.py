@@ -13,20 +13,53 @@ TEXT = "a b a c|a b d|b a b a|c|d d a b c|a c b|e a b c d".split("|")
 SENTENCES = [line.split() for line in TEXT]
 
 
-def model_of(sentences, tmp_path, order) -> ArpaModel:
+class Reader:
+    """An ARPA file by the rule that a missing n-gram costs its context's back-off weight."""
+
+    def __init__(self, path):
+        self.rows = {}
+        for line in path.read_text().splitlines():
+            if "\t" in line:
+                log_prob, words, *backoff = line.split("\t")
+                self.rows[tuple(words.split())] = float(log_prob), float(*backoff or [0.0])
+
+    def log10(self, context, word):
+        if (*context, word) in self.rows:
+            return self.rows[(*context, word)][0]
+        if not context:
+            return self.log10((), "<unk>")
+        return self.rows.get(context, (0, 0.0))[1] + self.log10(context[1:], word)
+
+    def prob(self, context, word) -> float:
+        return 10 ** self.log10(tuple(context), word)
+
+
+def model_of(sentences, tmp_path, order) -> Reader:
     train_ngram(sentences, tmp_path / "lm.arpa", order)
-    return ArpaModel(tmp_path / "lm.arpa")
+    return Reader(tmp_path / "lm.arpa")
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
 def test_after_any_words_the_next_ones_sum_to_one(tmp_path, order):
     lm = model_of(SENTENCES, tmp_path, order)
-    for history in ([], ["a"], ["a", "b"], ["c", "c"], ["e", "d", "a"], ["x"]):
-        state = lm.begin()
-        for word in history:
-            _, state = lm.score(state, word)
-        words = ["a", "b", "c", "d", "e", "</s>", "<unk>"]
-        assert sum(math.exp(lm.score(state, w)[0]) for w in words) == pytest.approx(1, abs=1e-4)
+    words = ["a", "b", "c", "d", "e", "</s>", "<unk>"]
+    for history in (["<s>"], ["<s>", "a"], ["a", "b"], ["c", "c"], ["<s>", "e", "d", "a"], ["x"]):
+        context = history[max(0, len(history) - order + 1) :]
+        assert sum(lm.prob(context, word) for word in words) == pytest.approx(1, abs=1e-4)
+
+
+def test_kenlm_reads_the_same_probabilities(tmp_path):
+    pytest.importorskip("flashlight.lib.text")
+    lm = model_of(SENTENCES, tmp_path, 3)
+    kenlm = ArpaModel(tmp_path / "lm.arpa")
+    for text in (*TEXT, "d b a", "x a", "a x b"):
+        state, context = kenlm.begin(), ["<s>"]
+        for word in text.split():
+            score, state = kenlm.score(state, word)
+            known = word if word in kenlm else "<unk>"
+            assert math.exp(score) == pytest.approx(lm.prob(context[-2:], known), rel=1e-4)
+            context.append(known)
+        assert math.exp(kenlm.end(state)) == pytest.approx(lm.prob(context[-2:], "</s>"), rel=1e-4)
 
 
 def test_bigrams_follow_the_formula(tmp_path):
@@ -55,8 +88,7 @@ def test_bigrams_follow_the_formula(tmp_path):
 
     for v in ("a", "b", "d"):
         for w in ("a", "b", "e", "</s>", "x"):
-            score, _ = lm.score((v,), w)
-            assert math.exp(score) == pytest.approx(bigram(v, w), rel=1e-4)
+            assert lm.prob([v], w) == pytest.approx(bigram(v, w), rel=1e-4)
 
 
 def test_discounts_of_known_counts_and_of_too_little_text():
@@ -71,11 +103,10 @@ def test_a_model_of_language_prefers_its_own_sentences(tmp_path):
     lm = model_of(SENTENCES * 3, tmp_path, 3)
 
     def score(text):
-        state, total = lm.begin(), 0.0
-        for word in [*text.split(), "</s>"]:
-            one, state = lm.score(state, word)
-            total += one
-        return total
+        words = ["<s>", *text.split(), "</s>"]
+        return sum(
+            lm.log10(tuple(words[max(0, i - 2) : i]), words[i]) for i in range(1, len(words))
+        )
 
     assert score("a b d") > score("d b a") > score("x y z")
 

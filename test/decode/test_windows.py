@@ -75,9 +75,7 @@ def test_common_words_of_known_lists():
 
 def make_set(folder, texts: dict[str, str], lang: str):
     """A data directory whose features say the text: 40 frames per word with the word's number."""
-    write_data_dir(
-        folder, (Utterance(u, "s", text, f"{u}.wav", lang) for u, text in texts.items())
-    )
+    write_data_dir(folder, (Utterance(u, "s", text, f"{u}.wav", lang) for u, text in texts.items()))
     positions, frames = {}, {}
     with open(folder / "feats.ark", "wb") as ark:
         for utt_id, text in texts.items():

@@ -90,9 +90,7 @@ def test_ia3_scales_what_it_should():
     layer, x = llm.model.model.layers[0], torch.randn(3, 32)
     scale = layer.self_attn.k_proj.ia3_l["default"]
     scale.data.fill_(3.0)
-    torch.testing.assert_close(
-        layer.self_attn.k_proj(x), 3 * layer.self_attn.k_proj.base_layer(x)
-    )
+    torch.testing.assert_close(layer.self_attn.k_proj(x), 3 * layer.self_attn.k_proj.base_layer(x))
     inner, down = torch.randn(3, 48), layer.mlp.down_proj
     down.ia3_l["default"].data.fill_(2.0)
     torch.testing.assert_close(down(inner), down.base_layer(2 * inner))

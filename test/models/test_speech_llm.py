@@ -141,7 +141,9 @@ def test_every_utterance_can_have_its_own_share_of_masking():
     torch.manual_seed(0)
     batch = llm_batch(target_lens=(400, 300, 200))
     model(**batch, target_masking=torch.tensor([0.0, 1.0, 0.25]))
-    rows = seen[0].split([401, 301, 201])  # the beginning-of-sequence token and the target but its end
+    rows = seen[0].split(
+        [401, 301, 201]
+    )  # the beginning-of-sequence token and the target but its end
     shares = [float((row[1:] == 0).float().mean()) for row in rows]
     assert shares[:2] == [0.0, 1.0] and 0.17 < shares[2] < 0.33
     assert all(row[0] == BOS_ID for row in rows)

@@ -153,7 +153,9 @@ def test_limited_supervision_trains_on_its_own_data(toolkit, tmp_path):
     lines = (tmp_path / "log").read_text().splitlines()
     prepared = [line for line in lines if "prepare_data.py" in line and "--set train" in line]
     assert ["--subset full" in line for line in prepared] == [True, False]
-    assert "--subset 1h" in prepared[1] and prepared[1].endswith("data/little/tables/6/subset1h/train")
+    assert "--subset 1h" in prepared[1] and prepared[1].endswith(
+        "data/little/tables/6/subset1h/train"
+    )
     trained = [line for line in lines if "bin.train_llm" in line]
     assert "--encoder exp/little/tables/6/subset1h/ctc " in trained[-1]
 
