@@ -11,7 +11,10 @@ from safetensors.torch import load_file
 from speechllm.config import (
     ConformerConfig,
     EspnetEncoderConfig,
+    Ia3Config,
     LoraConfig,
+    NoPeftConfig,
+    OftConfig,
     SpecAugmentConfig,
     TrainCtcConfig,
     TrainLlmConfig,
@@ -32,6 +35,8 @@ from speechllm.models.speech_llm import SpeechLlm
 # What the value of ``type`` in a config stands for; the section's other keys are the arguments of the class.
 ENCODERS = {"conformer": ConformerEncoder, "espnet": EspnetEncoder}
 ADAPTORS = {"stack": StackAdaptor, "conv": ConvAdaptor, "qformer": QformerAdaptor}
+ADAPTERS = {"ia3": Llm.add_ia3, "oft": Llm.add_oft}  # beside LoRA
+NO_PEFT = NoPeftConfig()
 
 
 def build_kind(classes: dict[str, type], section, *args) -> torch.nn.Module:
@@ -69,21 +74,33 @@ def build_ctc_model(
     )
 
 
-def adapt_llm(llm: Llm, lora: LoraConfig, finetune: bool):
-    """Make trainable what the config asks for: nothing, low-rank adapters, or everything.
+def adapt_llm(
+    llm: Llm,
+    lora: LoraConfig,
+    finetune: bool,
+    peft: NoPeftConfig | Ia3Config | OftConfig = NO_PEFT,
+):
+    """Make trainable what the config asks for: nothing, adapters, or everything.
 
     Raises:
-        UserError: it asks for both.
+        UserError: it asks for more than one of them.
     """
-    if finetune and lora.rank > 0:
+    if finetune and (lora.rank > 0 or peft.type != "none"):
         raise UserError(
-            f"llm.finetune: true trains all weights, but lora.rank is {lora.rank}; set lora.rank: 0, "
-            "or llm.finetune: false to train the adapters alone"
+            f"llm.finetune: true trains all weights, but lora.rank is {lora.rank} and peft.type {peft.type}; "
+            "set lora.rank: 0 and peft.type: none, or llm.finetune: false to train the adapters alone"
+        )
+    if peft.type != "none" and lora.rank > 0:
+        raise UserError(
+            f"peft.type: {peft.type} stands in the place of LoRA, but lora.rank is {lora.rank}; set lora.rank: 0"
         )
     if finetune:
         llm.finetune_all()
     elif lora.rank > 0:
-        llm.add_lora(lora.rank, lora.alpha, lora.dropout, tuple(lora.targets))
+        llm.add_lora(lora.rank, lora.alpha, lora.dropout, tuple(lora.targets), lora.dora)
+    elif peft.type != "none":
+        settings = dataclasses.asdict(peft)
+        ADAPTERS[settings.pop("type")](llm, **settings)
 
 
 def build_speech_llm(
@@ -94,7 +111,7 @@ def build_speech_llm(
     ctc_head: torch.nn.Linear | None = None,
 ) -> SpeechLlm:
     """The model of stage 5 from an encoder and an LLM."""
-    adapt_llm(llm, config.lora, config.llm.finetune)
+    adapt_llm(llm, config.lora, config.llm.finetune, config.peft)
     speech.spec_augment = SpecAugment(**dataclasses.asdict(config.spec_augment))
     return SpeechLlm(
         speech,

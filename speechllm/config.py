@@ -174,6 +174,25 @@ class LoraConfig:
     alpha: float = 16.0
     dropout: float = 0.0
     targets: list[str] = field(default_factory=list)  # empty: the matrices of self-attention
+    dora: bool = False  # learn the lengths of the matrices' columns apart (arXiv:2402.09353)
+
+
+@dataclass(frozen=True)
+class NoPeftConfig:
+    type: Literal["none"] = "none"  # LoRA alone, where lora.rank is not 0
+
+
+@dataclass(frozen=True)
+class Ia3Config:
+    type: Literal["ia3"] = "ia3"  # arXiv:2205.05638
+    targets: list[str] = field(default_factory=list)  # empty: keys, values and feed-forward
+
+
+@dataclass(frozen=True)
+class OftConfig:
+    type: Literal["oft"] = "oft"  # arXiv:2306.07280
+    block_size: int = 32  # inputs that are rotated together
+    targets: list[str] = field(default_factory=list)  # empty: the matrices of self-attention
 
 
 @dataclass(frozen=True)
@@ -185,6 +204,9 @@ class TrainLlmConfig:
     )
     llm: LlmConfig = field(default_factory=LlmConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
+    peft: NoPeftConfig | Ia3Config | OftConfig = field(
+        default_factory=NoPeftConfig
+    )  # adapters of another kind, in the place of LoRA
     prompt: str = (
         "{audio}{bos}"  # other marks: {eos} {lang} {language} {prompt}, see data/prompts.py
     )
@@ -200,6 +222,9 @@ class TrainLlmConfig:
     ctc_weight: float = 0.0  # of the CTC loss, kept beside the LLM's while the encoder is trained
     packing: bool = False  # short utterances of a batch share rows of the LLM's input
     target_masking: float = 0.0  # share of target inputs hidden from the LLM in training
+    target_masking_beta: float = (
+        0.0  # of a language, times (its hours / those of the largest) ^ it; 0: all alike
+    )
     spec_augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -224,6 +249,8 @@ class DecodeConfig:
     repetition_penalty: float = 1.0
     max_tokens_per_second: float = 10.0  # an output may have this many tokens per second of audio
     extra_tokens: int = 10  # and this many on top
+    window: float = 30.0  # seconds; longer audio is heard in windows of this length, 0: never
+    overlap: float = 5.0  # seconds that a window shares with the next one
 
 
 @dataclass(frozen=True)

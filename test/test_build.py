@@ -25,6 +25,7 @@ def test_every_kind_in_the_config_can_be_built():
     for config in kinds_of(TrainLlmConfig)["adaptor"].values():
         adaptor = build.build_kind(build.ADAPTORS, config(), 6, 8)
         assert type(adaptor) is build.ADAPTORS[config.type]
+    assert kinds_of(TrainLlmConfig)["peft"].keys() == {"none", *build.ADAPTERS}
 
 
 @pytest.mark.parametrize(

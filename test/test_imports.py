@@ -99,7 +99,7 @@ def declared_in_setup() -> dict[str, str]:
 def test_every_imported_package_is_declared():
     known = {module for module, _ in check_install().NEEDED.values()}
     known |= {"speechllm", *sys.stdlib_module_names}
-    known |= {"espnet", "espnet2", "flashlight", "kenlm"}  # optional
+    known |= {"espnet", "espnet2", "flashlight"}  # optional
     recipes = [path for path in ROOT.glob("egs/*/local/*.py")]
     wrong = [
         f"{path.relative_to(ROOT)}:{line} imports {name}"

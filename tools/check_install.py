@@ -45,7 +45,6 @@ NEEDED = {  # distribution: (module, lowest version)
 OPTIONAL = {  # distribution: what it is for
     "espnet": "ESPnet's encoders",
     "flashlight-text": "CTC with an n-gram LM",
-    "kenlm": "CTC with an n-gram LM",
     "pytest": "tests",
     "ruff": "tests",
     "scipy": "tests",

@@ -153,7 +153,7 @@ fi
 # ESPnet without its dependencies: its encoders need only torch and typeguard, the rest (speech synthesis and
 # enhancement) has to be compiled, or is refused by recent versions of pip.
 run_pip install --no-compile --no-deps -c "${constraints}" setuptools espnet
-extras=test$([ "${bench}" = false ] || echo ,bench)
+extras=test,ngram$([ "${bench}" = false ] || echo ,bench)
 run_pip install --no-compile -c "${constraints}" --no-build-isolation --use-pep517 typeguard -e ".[${extras}]"
 
 tools/venv/bin/python tools/check_install.py || fail "the check above found something missing; delete tools/venv and run again"

@@ -14,11 +14,9 @@
 #   --data DIR, --ctc DIR       prepared data and pretrained encoder of another run (data/NAME, exp/NAME/ctc)
 #   --ngpu N, --nproc N         GPUs for training (0 in mini, 8 in paper), or processes on the CPU (1)
 #   --nj N, --decode_nj N       parallel jobs for features (2), processes that decode where there is no GPU (1)
-#   --corpus_opts "..."         of the made-up corpus, e.g. "--train_hours 9"
-#   --mini_llm_opts "..."       overrides of conf/mini/llm.yaml, e.g. "--max_steps 2000"
-#   --ctc_opts "..."            overrides of train_ctc.yaml, e.g. "--optim.lr 1e-3"
-#   --llm_opts "..."            overrides of train_llm.yaml, e.g. "--lora.rank 16"
-#   --decode_opts "..."         overrides of decode.yaml
+#   --lm DIR|train              search CTC with n-gram LMs too: of DIR/mls_lm_<language>, or of the training text
+#   --corpus_opts "...", --mini_llm_opts "...", --ctc_opts "...", --llm_opts "...", --decode_opts "..."
+#                               of the made-up corpus, and overrides of llm, train_ctc, train_llm and decode.yaml
 #
 # stages: 0 get the corpus, 1 prepare data, 2 extract fbank, 3 train tokenizer (mini: and the small LLM),
 #   4 pretrain the CTC encoder, 5 train the LLM integration, 6 decode, 7 score, 8 analyse, 9 pack
@@ -30,9 +28,8 @@ cd "$(dirname "$0")"
 . ./cmd.sh
 . ./db.sh
 
-preset=mini corpora="" langs="en de nl fr es it pt pl" subset=full llm="" init_encoder="" tag=""
-data="" ctc="" stage=0 stop_stage=9 force=false ngpu="" nproc=1 nj=2 decode_nj=1
-corpus_opts="" mini_llm_opts="" ctc_opts="" llm_opts="" decode_opts=""
+preset=mini corpora="" langs="en de nl fr es it pt pl" subset=full llm="" init_encoder="" tag="" data="" ctc="" lm="" stage=0
+stop_stage=9 force=false ngpu="" nproc=1 nj=2 decode_nj=1 corpus_opts="" mini_llm_opts="" ctc_opts="" llm_opts="" decode_opts=""
 . parse_options.sh
 [ -d "conf/${preset}" ] || die "--preset should be a folder in conf/ (mini, paper), got '${preset}'"
 . "conf/${preset}/defaults.sh"
@@ -98,12 +95,14 @@ if run_stage 5 "train the LLM integration" "${ctc}/best" "conf/${preset}/train_l
     finish_stage "${exp}/llm/best"
 fi
 
-if run_stage 6 "decode" "${ctc}/best" "${exp}/llm/best?" "conf/${preset}/decode.yaml" "${data}"/{dev,test}/text -- "${decode_opts}"; then
+if run_stage 6 "decode" "${ctc}/best" "${exp}/llm/best?" "conf/${preset}/decode.yaml" "${data}"/{dev,test}/text -- "${decode_opts}" ${lm:+"${lm}"}; then
     for system in ctc llm; do
         model=$([ "${system}" = llm ] && echo "${exp}/llm" || echo "${ctc}")
         [ ! -e "${model}/best" ] || ${decode_cmd} --gpu "${ngpu}" "${exp}/log/decode_${system}.log" launch.sh --ngpu "${ngpu}" --nproc "${decode_nj}" \
             speechllm.bin.decode --config "conf/${preset}/decode.yaml" --model "${model}" --out "${exp}/decode/${system}" ${decode_opts} "${data}"/{dev,test}
     done
+    [ -z "${lm}" ] || ${decode_cmd} "${exp}/log/decode_ngram.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.decode_ngram --model "${ctc}" \
+        --lm "${lm}" --train_dir "${data}/train" --dev_dir "${data}/dev" --out "${exp}/decode/ctc+lm" "${data}"/{dev,test}
     finish_stage "${exp}"/decode/*/{dev,test}/text
 fi
 
@@ -119,8 +118,9 @@ fi
 
 if run_stage 8 "analyse" "${exp}/llm/best" "conf/${preset}/decode.yaml" "${data}/test/text" -- "${decode_opts}"; then
     ${decode_cmd} --gpu "$((ngpu > 0))" "${exp}/log/analyse.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.analyse \
-        --config "conf/${preset}/decode.yaml" --model "${exp}/llm" --out "${exp}/analysis" ${decode_opts} "${data}/test"
-    finish_stage "${exp}"/analysis/{alignment,listening,writing}.json
+        --config "conf/${preset}/decode.yaml" --fbank_config "conf/${preset}/fbank.yaml" --model "${exp}/llm" --ctc "${ctc}" \
+        --out "${exp}/analysis" ${decode_opts} "${data}/test"
+    finish_stage "${exp}"/analysis/{alignment,listening,writing,robustness}.json
 fi
 
 if run_stage 9 "pack" "${exp}/llm/best" "${exp}/results.json"; then

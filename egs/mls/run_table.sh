@@ -2,7 +2,8 @@
 # A table of arXiv:2307.11795: runs what its rows need and writes exp/<tag>/tables/<N>.{md,csv,json,png}.
 #
 # usage: ./run_table.sh --table N [options]
-#   --table N                   1 systems, 2 encoder and frame rate, 3 rank of LoRA, 4 target masking, 5 choice of the LLM
+#   --table N                   1 systems, 2 encoder and frame rate, 3 rank of LoRA, 4 target masking, 5 choice of the LLM,
+#                               6 past the paper: other adapters, masking by language, limited supervision
 #   --row NAME                  this row only
 #   --preset mini|paper         as for run.sh (mini)
 #   --corpora DIR               as for run.sh

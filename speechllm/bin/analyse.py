@@ -1,19 +1,23 @@
-"""What a trained speech LLM does: alignment of speech positions and text, whether it listens, whether it still writes.
+"""What a trained speech LLM does: alignment with text, whether it listens and still writes, what it withstands.
 
-python -m speechllm.bin.analyse --model exp/mini/llm --out exp/mini/analysis data/mini/test
+python -m speechllm.bin.analyse --model exp/mini/llm --ctc exp/mini/ctc --out exp/mini/analysis data/mini/test
 """
 
 from collections.abc import Callable
 
 from speechllm.bin import cli
 from speechllm.bin.decode import check
-from speechllm.config import DecodeConfig
+from speechllm.config import DecodeConfig, FbankConfig
 
 
 def get_parser(argv=None):
     parser = cli.config_parser(__doc__, DecodeConfig, argv)
     parser.add_argument("data_dir", help="data directory with manifest.arrow")
     parser.add_argument("--model", required=True, help="experiment folder of a speech LLM")
+    parser.add_argument(
+        "--ctc", default="", help="experiment folder of a CTC model to compare with"
+    )
+    parser.add_argument("--fbank_config", default="", help="YAML of the features")
     parser.add_argument(
         "--llm",
         default="",
@@ -22,23 +26,22 @@ def get_parser(argv=None):
     parser.add_argument(
         "--out",
         required=True,
-        help="folder for {alignment,listening,writing}.json, and the pictures",
+        help="folder for {alignment,listening,writing,robustness}.json, and the pictures",
     )
     parser.add_argument("--num_plots", type=int, default=8, help="pictures, spread over the set")
     parser.add_argument(
         "--listen_utts",
         type=int,
-        default=200,
+        default=120,
         help="utterances, spread over the set, that are heard with other audio and read as text",
     )
+    parser.add_argument(
+        "--robust_utts",
+        type=int,
+        default=32,
+        help="utterances, spread over the set, that are heard with noise and so on; 0: none",
+    )
     return parser
-
-
-def spread(num_rows: int, wanted: int) -> list[int]:
-    """Up to ``wanted`` row numbers at equal distances."""
-    import numpy as np
-
-    return np.linspace(0, num_rows - 1, min(wanted, num_rows)).astype(int).tolist()
 
 
 def alignments(model, tokenizer, manifest, plotted: set[int], out, device) -> dict:
@@ -149,6 +152,21 @@ def writing(llm, base_llm, rows: list[list[int]], device) -> dict:
     }
 
 
+def ctc_maker(folder: str, device) -> dict[str, Callable]:
+    """``{"ctc": from a loader of features to a recognizer}`` of a CTC model; nothing where none is named."""
+    from functools import partial
+
+    from speechllm import build
+    from speechllm.bin.decode import ctc_recognizer
+    from speechllm.data.tokenizer import CtcTokenizer
+
+    if not folder:
+        return {}
+    model, path = build.load_ctc_model(folder)
+    units = CtcTokenizer(path / "units.model")
+    return {"ctc": partial(ctc_recognizer, model.to(device), units, device)}
+
+
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), DecodeConfig, argv)
     check(config)
@@ -158,8 +176,11 @@ def main(argv=None):
     import torch
 
     from speechllm import build
+    from speechllm.analysis.distortion import plot_distortion
     from speechllm.bin.decode import llm_recognizer, text_side
+    from speechllm.bin.robustness import measure
     from speechllm.data.manifest import Manifest
+    from speechllm.data.sampler import spread
     from speechllm.models.llm import load_llm
     from speechllm.train import distributed
 
@@ -172,13 +193,13 @@ def main(argv=None):
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     reports = {}
+
+    def make_recognizer(load):
+        return llm_recognizer(model, tokenizer, units, template, config, device, load)
+
     with torch.inference_mode():
         rows = [manifest.row(i) for i in spread(len(manifest), args.listen_utts)]
         if len(rows) > 1:
-
-            def make_recognizer(load):
-                return llm_recognizer(model, tokenizer, units, template, config, device, load)
-
             reports["listening"] = listening(make_recognizer, rows, config.batch_frames)
             base_llm = load_llm(
                 args.llm or build.find_llm(saved["llm"], path),
@@ -191,6 +212,12 @@ def main(argv=None):
         plotted = set(spread(len(manifest), args.num_plots))
         found = alignments(model, tokenizer, manifest, plotted, out, device)
         reports["alignment"] = {"adaptor": saved["config"]["adaptor"], **found}
+        if args.robust_utts:
+            systems = ctc_maker(args.ctc, device) | {"llm": make_recognizer}
+            features = cli.read_config(FbankConfig, args.fbank_config)
+            shared = (manifest, args.data_dir, args.robust_utts, features, config.batch_frames)
+            reports["robustness"] = measure(systems, *shared)
+            plot_distortion(reports["robustness"]["conditions"], out / "robustness.png")
     for name, report in reports.items():
         (out / f"{name}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     if rates := reports.get("listening", {}):
@@ -204,6 +231,9 @@ def main(argv=None):
     print(
         f"monotonicity {found['monotonicity']['all']:.3f}, sharpness {found['sharpness']['all']:.2f}"
     )
+    for case in reports.get("robustness", {}).get("conditions", ()):
+        rates = ", ".join(f"{k} {v:.1f}" for k, v in case.items() if k not in ("kind", "level"))
+        print(f"WER, {case['kind']} {case['level']:g}: {rates}")
 
 
 if __name__ == "__main__":

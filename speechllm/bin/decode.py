@@ -49,29 +49,39 @@ def check(config: DecodeConfig):
             f"ctc_weight {config.ctc_weight} ranks n-best lists, but num_beams is 1; "
             "set num_beams above 1 or ctc_weight to 0"
         )
+    if config.window and not 0 <= 2 * config.overlap <= config.window:
+        raise UserError(
+            f"overlap {config.overlap} must be between 0 and half of window {config.window} (seconds)"
+        )
 
 
 def load_feats(rows, device):
-    """Features (B, T, F) of rows of a manifest, and their lengths (B,)."""
+    """Features (B, T, F) of rows of a manifest, or of windows of them, and their lengths (B,)."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
     from speechllm.data.ark import read_ark
 
-    feats = [read_ark(row.ark, row.offset) for row in rows]
+    feats = [
+        read_ark(row.ark, row.offset, getattr(row, "first", 0), row.num_frames) for row in rows
+    ]
     lens = torch.tensor([len(f) for f in feats], device=device)
     return pad_sequence(feats, batch_first=True).to(device), lens
 
 
-def ctc_recognizer(model, tokenizer, device):
-    """A function from rows of a manifest to an ``Output`` each."""
+def ctc_recognizer(model, tokenizer, device, load=load_feats):
+    """A function from rows of a manifest to an ``Output`` each.
+
+    Args:
+        load: rows and device to features (B, T, F), (B,).
+    """
     import torch
 
     from speechllm.decode.ctc import ctc_greedy
 
     @torch.no_grad()
     def recognize(rows):
-        log_probs, lens = model.log_probs(*load_feats(rows, device))
+        log_probs, lens = model.log_probs(*load(rows, device))
         return [Output(tokenizer.decode(units), "ok") for units in ctc_greedy(log_probs, lens)]
 
     return recognize
@@ -181,38 +191,72 @@ def text_side(saved: dict, path):
     return tokenizer, CtcTokenizer(path / "units.model"), template
 
 
+def joined(outputs: list[Output], bounds: list[tuple[int, int]], lang: str) -> Output:
+    """One output from those of the windows of an utterance."""
+    from speechllm.decode.windows import join_windows
+    from speechllm.score.normalize import UNSPACED_LANGS
+
+    if len(outputs) == 1:
+        return outputs[0]
+    unspaced = lang in UNSPACED_LANGS
+    words = [list(o.text.replace(" ", "")) if unspaced else o.text.split() for o in outputs]
+    text = ("" if unspaced else " ").join(join_windows(bounds, words))
+    status = max((o.status for o in outputs), key=["ok", "max_length"].index)
+    if not outputs[0].nbest:
+        return Output(text, status)
+    scores = {name: [sum(o.scores[name][0] for o in outputs)] for name in outputs[0].scores}
+    return Output(text, status, (text,), scores)
+
+
 def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
     """Run a recognizer over one data directory, longest utterances first, and write Kaldi text files.
 
-    The batches do not depend on the number of processes, so neither do the results.
+    Utterances longer than ``config.window`` are heard in overlapping windows. The batches do not depend on the number
+    of processes, so neither do the results.
     """
     import shutil
     import time
     from pathlib import Path
 
+    import numpy as np
+
     from speechllm.data.manifest import Manifest
+    from speechllm.data.rows import Window
     from speechllm.data.sampler import batches_in_order
     from speechllm.data.tables import write_table
     from speechllm.decode.speculative import describe
+    from speechllm.decode.windows import window_bounds
     from speechllm.score.nbest import Nbest, write_nbest
     from speechllm.train import distributed
 
     manifest = Manifest.open(Path(data_dir) / "manifest.arrow")
-    plan = batches_in_order(manifest.num_frames, config.batch_frames)
-    own, hyps, start = plan[setup.rank :: setup.world_size], {}, time.monotonic()
+    window, overlap = round(100 * config.window), round(100 * config.overlap)
+    bounds = [window_bounds(n, window, overlap) for n in manifest.num_frames.tolist()]
+    pieces = [(i, *bound) for i, own in enumerate(bounds) for bound in own]
+    plan = batches_in_order(np.array([n for _, _, n in pieces]), config.batch_frames)
+    own, found, start = plan[setup.rank :: setup.world_size], {}, time.monotonic()
     for done, batch in enumerate(own, start=1):
-        rows = [manifest.row(i) for i in batch]
-        for row, output in zip(rows, recognize(rows), strict=True):
-            hyps[row.utt_id] = output
+        rows = [
+            Window.of(manifest.row(i), first, n) for i, first, n in map(pieces.__getitem__, batch)
+        ]
+        for j, output in zip(batch, recognize(rows), strict=True):
+            found[int(j)] = output
         if setup.is_main:
             print(f"{data_dir}: batch {done}/{len(own)}", flush=True)
-    hyps = {utt_id: hyp for part in distributed.gather(hyps, setup) for utt_id, hyp in part.items()}
+    found = {j: output for part in distributed.gather(found, setup) for j, output in part.items()}
     if not setup.is_main:
         return
+    outputs = [[] for _ in bounds]
+    for j, (i, *_) in enumerate(pieces):
+        outputs[i].append(found[j])
+    hyps = {}
+    for i, own in enumerate(outputs):
+        row = manifest.row(i)
+        hyps[row.utt_id] = joined(own, bounds[i], row.lang)
     took, audio = time.monotonic() - start, manifest.num_frames.sum() / 100
     rtf = f"{audio:.0f} s of audio in {took:.1f} s, real-time factor {took / audio:.4f}"
     print(f"{data_dir}: {len(hyps)} utterances, {rtf}")
-    if drafts := [output.draft for output in hyps.values() if output.draft]:
+    if drafts := [output.draft for output in found.values() if output.draft]:
         print(f"{data_dir}: {describe(drafts)}")
     Path(out_dir).mkdir(parents=True, exist_ok=True)
     shutil.rmtree(Path(out_dir) / "nbest", ignore_errors=True)  # of an older search

@@ -59,14 +59,18 @@ def main(argv=None):
 
     manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow")
     template.parts(manifest.row(0))  # a mark that nothing is known for stops here
+    chosen = training.usable(manifest, config.data.max_frames, [], setup)
+    masking = training.masking_shares(
+        manifest, chosen, config.target_masking, config.target_masking_beta, setup
+    )
     dataset = LlmDataset(
         manifest,
         template.parts,
         lambda row: [*tokenizer.encode(row.text), tokenizer.eos_id],
         units.encode if config.ctc_weight else None,
+        masking if config.target_masking else None,
     )
     load = partial(make_loader, dataset, collate=collate_llm, num_workers=config.data.num_workers)
-    chosen = training.usable(manifest, config.data.max_frames, [], setup)
     batches = training.epoch_batches(manifest, chosen, config.data, config.train.seed, setup, load)
 
     train_frames = int(manifest.num_frames[chosen].sum())

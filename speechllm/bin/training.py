@@ -90,6 +90,19 @@ def epoch_batches(
     return batches
 
 
+def masking_shares(
+    manifest: Manifest, chosen: np.ndarray, share: float, beta: float, setup: Setup
+) -> dict[str, float]:
+    """The share of target tokens to hide by language, less where there is less speech, and say so."""
+    hours = np.bincount(manifest.lang_ids[chosen], manifest.num_frames[chosen], len(manifest.langs))
+    shares = share * np.where(hours > 0, (hours / hours.max()) ** beta, 0.0)
+    found = dict(zip(manifest.langs, shares.tolist(), strict=True))
+    if share and setup.is_main:
+        told = ", ".join(f"{lang} {found[lang]:.3f}" for lang in manifest.langs)
+        say(f"target tokens hidden in training: {told}, ~ hours^{beta:g}")
+    return found
+
+
 def limit_steps(optim: OptimConfig, train_frames: int, batch_frames: int, setup: Setup):
     """The config with no more ``max_steps`` than about ``max_epochs`` passes over so many frames take."""
     if not optim.max_epochs:
@@ -180,14 +193,17 @@ def run_training(
 
 
 def hidden_matrices(model) -> list:
-    """The trained 2-D weights of encoder, adaptor and adapters; embeddings and output layers stay out."""
+    """The trained matrices of encoder, adaptor and adapters; embeddings and output layers stay out.
+
+    What IA3 and OFT learn is stored in two dimensions, but no matrix that maps vectors.
+    """
     return [
         p
         for name, p in model.named_parameters()
         if p.requires_grad
         and p.ndim == 2
         and name.startswith(("speech.", "adaptor.", "llm."))
-        and not any(part in name for part in ("embed", "lm_head"))
+        and not any(part in name for part in ("embed", "lm_head", "ia3_", "oft_"))
     ]
 
 

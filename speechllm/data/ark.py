@@ -90,8 +90,13 @@ class OpenFiles:
 FILES = OpenFiles()
 
 
-def read_matrix(path: str, offset: int) -> np.ndarray:
+def read_matrix(
+    path: str, offset: int, first: int = 0, num_frames: int | None = None
+) -> np.ndarray:
     """The matrix (T, F) float32 at an offset of an ark file, plain or compressed.
+
+    Args:
+        first, num_frames: a stretch of its rows; all of them if None.
 
     Raises:
         UserError: the file is missing, ends too early or has no matrix there.
@@ -101,14 +106,18 @@ def read_matrix(path: str, offset: int) -> np.ndarray:
     kind = head[:5]
     if kind == b"\0BFM " and len(head) >= 15:
         rows, cols = struct.unpack("<xixi", head[5:15])
-        data = read_exactly(file, rows * cols * 4, offset + 15, path)
-        return np.frombuffer(data, np.float32).reshape(rows, cols)
+        last = rows if num_frames is None else min(first + num_frames, rows)
+        size = max(0, last - first) * cols * 4
+        data = read_exactly(file, size, offset + 15 + 4 * first * cols, path)
+        return np.frombuffer(data, np.float32).reshape(-1, cols)
     if kind == b"\0BCM " and len(head) >= 21:
         low, span, rows, cols = struct.unpack("<ffii", head[5:21])
         data = read_exactly(file, cols * (8 + rows), offset + 21, path)
         knots = np.frombuffer(data, "<u2", cols * 4).reshape(cols, 4, 1)
         knots = (low + knots.astype(np.float32) * np.float32(span / QUANTILES)).astype(np.float32)
-        return decode(np.frombuffer(data, np.uint8, offset=cols * 8).reshape(cols, rows), knots).T
+        codes = np.frombuffer(data, np.uint8, offset=cols * 8).reshape(cols, rows)
+        last = rows if num_frames is None else first + num_frames
+        return decode(codes[:, first:last], knots).T
     raise UserError(f"{path}:{offset}: no feature matrix here; extract the features again")
 
 
@@ -127,6 +136,6 @@ def read_exactly(file, size: int, offset: int, path: str) -> bytearray:
     return data
 
 
-def read_ark(path: str, offset: int) -> Tensor:
+def read_ark(path: str, offset: int, first: int = 0, num_frames: int | None = None) -> Tensor:
     """The features (T, F) at an offset of an ark file, as a float32 tensor; see ``read_matrix``."""
-    return torch.from_numpy(np.ascontiguousarray(read_matrix(path, offset)))
+    return torch.from_numpy(np.ascontiguousarray(read_matrix(path, offset, first, num_frames)))

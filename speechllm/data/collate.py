@@ -37,6 +37,7 @@ def collate_llm(utts: list[dict]) -> dict:
         prompts: B lists of parts, a LongTensor of token ids or the index of an audio part in 0..S-1
         targets: B LongTensors
         units, unit_lens: (S, U) and (S,) as for CTC, of the audio parts, if the utterances have units
+        target_masking: (B,) share of the target to hide, if the utterances have one
     """
     feats, prompts = [], []
     for utt in utts:
@@ -54,6 +55,8 @@ def collate_llm(utts: list[dict]) -> dict:
         units = [part for utt in utts for part in utt["units"]]
         batch["units"] = pad_sequence(units, batch_first=True)
         batch["unit_lens"] = torch.tensor([len(part) for part in units])
+    if "masking" in utts[0]:
+        batch["target_masking"] = torch.tensor([utt["masking"] for utt in utts])
     return batch
 
 

@@ -30,12 +30,14 @@ class LlmDataset(Dataset):
     """Features, prompt and target of each utterance.
 
     An utterance is ``{"utt_id", "feats" [(T, F), ...], "prompt", "target" (L,)}``, with CTC units also
-    ``"units" [(U,), ...]``; the prompt's parts are LongTensors of token ids, or indices into ``feats``.
+    ``"units" [(U,), ...]``, with masking ``"masking"``; the prompt's parts are LongTensors of token ids, or indices
+    into ``feats``.
 
     Args:
         make_prompt: parts of the prompt from a row.
         encode_target: token ids of a row's target, its end included.
         encode_units: CTC units of a transcript, where the encoder learns to write them along the way.
+        masking: by language the share of the target that is hidden from the LLM, where some is.
     """
 
     def __init__(
@@ -44,9 +46,10 @@ class LlmDataset(Dataset):
         make_prompt: Callable[[Row], list],
         encode_target: Callable[[Row], list[int]],
         encode_units: Callable[[str], list[int]] | None = None,
+        masking: dict[str, float] | None = None,
     ):
         self.manifest, self.make_prompt, self.encode_target = manifest, make_prompt, encode_target
-        self.encode_units = encode_units
+        self.encode_units, self.masking = encode_units, masking
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -61,4 +64,6 @@ class LlmDataset(Dataset):
         }
         if self.encode_units:
             utt["units"] = [torch.tensor(self.encode_units(row.transcript), dtype=torch.long)]
+        if self.masking:
+            utt["masking"] = self.masking[row.lang]
         return utt

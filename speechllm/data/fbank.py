@@ -54,6 +54,7 @@ class Fbank:
         use_energy: bool = False,
         snip_edges: bool = True,
     ):
+        self.sample_rate = sample_rate
         self.length = int(sample_rate * frame_length_ms / 1000)
         self.shift = int(sample_rate * frame_shift_ms / 1000)
         self.fft_size = 1 << (self.length - 1).bit_length()

@@ -1,7 +1,7 @@
 """The tables of a data directory with features, joined row by row."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from speechllm.data.data_dir import Utterance, iter_data_dir
@@ -28,6 +28,18 @@ class Row:
     def transcript(self) -> str:
         """What is said: the text, unless that is a translation or an answer."""
         return self.text if self.text_src is None else self.text_src
+
+
+@dataclass(frozen=True, slots=True)
+class Window(Row):
+    """A stretch of an utterance: ``num_frames`` from frame ``first`` on."""
+
+    first: int = 0
+
+    @classmethod
+    def of(cls, row: Row, first: int, num_frames: int) -> "Window":
+        values = {field.name: getattr(row, field.name) for field in fields(Row)}
+        return cls(**values | {"num_frames": num_frames}, first=first)
 
 
 def parse_position(value: str) -> tuple[str, int]:

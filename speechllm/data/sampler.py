@@ -129,6 +129,15 @@ def share_of_rank(batches: list[np.ndarray], rank: int, world_size: int) -> list
     return filled[rank::world_size]
 
 
+def spread(num_rows: int, wanted: int) -> list[int]:
+    """Up to ``wanted`` row numbers at equal distances.
+
+    >>> spread(9, 3), spread(2, 3)
+    ([0, 4, 8], [0, 1])
+    """
+    return np.linspace(0, num_rows - 1, min(wanted, num_rows)).astype(int).tolist()
+
+
 def padding_share(num_frames: np.ndarray, batches: list[np.ndarray]) -> float:
     """Padded frames among all frames of the batches."""
     sizes = np.array([len(batch) for batch in batches])

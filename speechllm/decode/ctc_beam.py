@@ -1,8 +1,6 @@
-"""CTC prefix beam search with an n-gram language model over words, by flashlight-text and KenLM."""
+"""CTC prefix beam search with an n-gram language model over words, by flashlight-text."""
 
-import math
 from itertools import groupby
-from pathlib import Path
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,7 +21,7 @@ class NgramDecoder:
     words + unk_score times those that the LM does not know. Any word can be written.
 
     Args:
-        lm: path of an n-gram model over words, ARPA or KenLM binary; None for none.
+        lm: an n-gram model over words, see ``ArpaModel``; None for none.
         pieces: V texts of the CTC units, as SentencePiece writes them.
         beam_size: prefixes that are kept from frame to frame.
         beam_units: most likely units that are tried in a frame.
@@ -32,12 +30,12 @@ class NgramDecoder:
         unspaced: the LM's words are single characters, as for scripts without spaces.
 
     Raises:
-        UserError: the libraries are not installed, or the LM cannot be read.
+        UserError: flashlight-text is not installed.
     """
 
     def __init__(
         self,
-        lm: str | Path | None,
+        lm,
         pieces: list[str],
         lm_weight: float = 0.5,
         word_score: float = 0.0,
@@ -50,15 +48,14 @@ class NgramDecoder:
         unspaced: bool = False,
     ):
         try:
-            import kenlm
             from flashlight.lib.text import decoder as flashlight
         except ImportError as error:
             raise UserError(
-                "decoding with an n-gram LM needs flashlight-text and kenlm; "
-                "pip install -e '.[ngram]' (kenlm is compiled: cmake and a C++ compiler)"
+                "decoding with an n-gram LM needs flashlight-text; pip install -e '.[ngram]' "
+                "(Python up to 3.12)"
             ) from error
         self.nbest, self.blank_id = nbest, blank_id
-        score_word = WordScorer(kenlm, lm, lm_weight, word_score, unk_score)
+        score_word = WordScorer(lm, lm_weight, word_score, unk_score)
         # Kept here, as the decoder itself holds no reference.
         self.lm = unit_lm(flashlight.LM, flashlight.LMState, score_word, pieces, unspaced)
         options = flashlight.LexiconFreeDecoderOptions(
@@ -95,43 +92,27 @@ class NgramDecoder:
 
 
 class WordScorer:
-    """Weighted log-probability of a word after a KenLM state."""
+    """Weighted log-probability of a word after a state of the LM."""
 
-    def __init__(self, kenlm, path, lm_weight: float, word_score: float, unk_score: float):
-        self.new_state, self.model = kenlm.State, None
+    def __init__(self, lm, lm_weight: float, word_score: float, unk_score: float):
+        self.lm = lm
         self.lm_weight, self.word_score, self.unk_score = lm_weight, word_score, unk_score
-        if path is not None:
-            if not Path(path).is_file():
-                raise UserError(f"{path}: no such n-gram model; name an ARPA or KenLM file")
-            try:
-                self.model = kenlm.Model(str(path))
-            except (OSError, RuntimeError) as error:
-                raise UserError(
-                    f"{path}: not an n-gram model in ARPA or KenLM format "
-                    f"({' '.join(str(error).split())[:200]}); name another file"
-                ) from error
 
     def begin(self):
         """The state at a sentence's beginning."""
-        state = self.new_state()
-        if self.model is not None:
-            self.model.BeginSentenceWrite(state)
-        return state
+        return None if self.lm is None else self.lm.begin()
 
     def __call__(self, state, word: str):
         """The state after one more word, and its score."""
-        if self.model is None:
+        if self.lm is None:
             return state, self.word_score
-        after = self.new_state()
-        score = self.log_prob(state, word, after) + self.word_score
-        return after, score if word in self.model else score + self.unk_score
-
-    def log_prob(self, state, word: str, after) -> float:
-        return self.lm_weight * math.log(10) * self.model.BaseScore(state, word, after)
+        log_prob, after = self.lm.score(state, word)
+        score = self.lm_weight * log_prob + self.word_score
+        return after, score if word in self.lm else score + self.unk_score
 
     def end(self, state) -> float:
         """Score of the sentence's end."""
-        return 0.0 if self.model is None else self.log_prob(state, "</s>", self.new_state())
+        return 0.0 if self.lm is None else self.lm_weight * self.lm.end(state)
 
 
 def unit_lm(base: type, new_state: type, score_word: WordScorer, pieces: list[str], unspaced: bool):

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -26,21 +27,35 @@ TRANSCRIPT_WEIGHT = 10
 
 
 def train_tokenizer(texts: list[str], vocab_size: int, out_dir: Path):
-    """SentencePiece BPE in the two files that transformers reads as a LlamaTokenizer."""
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts),
-        model_prefix=str(out_dir / "tokenizer"),
-        vocab_size=vocab_size,
-        model_type="bpe",
-        character_coverage=1.0,
-        byte_fallback=True,  # no text is unreadable for a real LLM either
-        unk_id=UNK_ID,
-        bos_id=BOS_ID,
-        eos_id=EOS_ID,
-        num_threads=1,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
+    """SentencePiece BPE in the two files that transformers reads as a LlamaTokenizer.
+
+    A text that does not support ``vocab_size`` pieces gets fewer.
+
+    Raises:
+        UserError: the text has more characters than that.
+    """
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_prefix=str(out_dir / "tokenizer"),
+            vocab_size=vocab_size,
+            model_type="bpe",
+            character_coverage=1.0,
+            byte_fallback=True,  # no text is unreadable for a real LLM either
+            unk_id=UNK_ID,
+            bos_id=BOS_ID,
+            eos_id=EOS_ID,
+            num_threads=1,
+            hard_vocab_limit=False,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        if match := re.search(r"set it to a value <= (\d+)", str(error)):
+            return train_tokenizer(texts, int(match.group(1)), out_dir)
+        raise UserError(
+            f"vocab_size {vocab_size} of the small LLM is too small for the characters of its text "
+            f"({' '.join(str(error).split())[-120:]}); raise it in conf/mini/llm.yaml"
+        ) from error
     (out_dir / "tokenizer.vocab").unlink()
     settings = {
         "tokenizer_class": "LlamaTokenizer",

@@ -21,6 +21,9 @@ ATTENTION_TARGETS = (
     ("q_proj", "k_proj", "v_proj", "o_proj"),  # LLaMA, Qwen, Mistral, Gemma
     ("query_key_value", "dense"),  # BLOOM, Falcon, GPT-NeoX
 )
+# What IA3 scales: keys, values, and what a feed-forward block's second matrix reads.
+IA3_TARGETS = (("k_proj", "v_proj", "down_proj"), ("query_key_value", "dense_4h_to_h"))
+FEED_FORWARD = ("down_proj", "dense_4h_to_h")
 NO_4D_MASK = ("bloom",)  # families that build position biases from a 2-D mask
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -62,28 +65,77 @@ class Llm(nn.Module):
         attention = getattr(self.config, "_attn_implementation", "eager")
         return self.config.model_type not in NO_4D_MASK and attention in ("sdpa", "eager")
 
-    def add_lora(self, rank: int, alpha: float, dropout: float, targets: tuple[str, ...] = ()):
+    def add_lora(
+        self,
+        rank: int,
+        alpha: float,
+        dropout: float,
+        targets: tuple[str, ...] = (),
+        dora: bool = False,
+    ):
         """Add low-rank adapters (arXiv:2106.09685); only they are trainable.
 
         Args:
             targets: names of the matrices to adapt; by default those of self-attention.
+            dora: learn the lengths of the matrices' columns apart (arXiv:2402.09353).
         """
-        # It takes three seconds to import, and is only needed here.
-        from peft import LoraConfig, inject_adapter_in_model
+        from peft import LoraConfig  # it takes three seconds to import, and is only needed here
 
+        targets = self.find_targets("lora.targets", targets, ATTENTION_TARGETS)
+        self.inject(
+            LoraConfig(
+                r=rank,
+                lora_alpha=alpha,
+                lora_dropout=dropout,
+                target_modules=targets,
+                use_dora=dora,
+            )
+        )
+
+    def add_ia3(self, targets: tuple[str, ...] = ()):
+        """Add vectors that scale keys, values and feed-forward activations (arXiv:2205.05638); they alone learn."""
+        from peft import IA3Config
+
+        targets = self.find_targets("peft.targets", targets, IA3_TARGETS)
+        inner = [name for name in targets if name in FEED_FORWARD]
+        self.inject(IA3Config(target_modules=targets, feedforward_modules=inner))
+
+    def add_oft(self, block_size: int, targets: tuple[str, ...] = ()):
+        """Add rotations of what matrices read, in blocks (arXiv:2306.07280); only they are trainable.
+
+        Args:
+            block_size: inputs that are rotated together; peft takes the nearest size that divides the width.
+            targets: names of the matrices; by default those of self-attention.
+        """
+        from peft import OFTConfig
+
+        targets = self.find_targets("peft.targets", targets, ATTENTION_TARGETS)
+        self.inject(OFTConfig(oft_block_size=block_size, target_modules=targets))
+
+    def find_targets(
+        self, key: str, wanted: tuple[str, ...], known: tuple[tuple[str, ...], ...]
+    ) -> list[str]:
+        """Names of the matrices to adapt: those that are wanted, or the first known set that this LLM has.
+
+        Raises:
+            UserError: it has none of them.
+        """
         names = {name.rsplit(".", 1)[-1] for name, _ in self.model.named_modules()}
-        targets = targets or next((t for t in ATTENTION_TARGETS if names.issuperset(t)), ())
+        targets = wanted or next((t for t in known if names.issuperset(t)), ())
         if missing := [t for t in targets if t not in names]:
             raise UserError(
-                f"lora.targets: the LLM has no module {missing[0]!r}; it has {', '.join(sorted(names))}"
+                f"{key}: the LLM has no module {missing[0]!r}; it has {', '.join(sorted(names))}"
             )
         if not targets:
             raise UserError(
-                f"lora.targets: the attention matrices of a {self.config.model_type} are not known; name them"
+                f"{key}: the attention matrices of a {self.config.model_type} are not known; name them"
             )
-        settings = LoraConfig(
-            r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets)
-        )
+        return list(targets)
+
+    def inject(self, settings):
+        """Put peft's adapters into the model."""
+        from peft import inject_adapter_in_model
+
         inject_adapter_in_model(settings, self.model)
         for p in self.model.parameters():
             if (
@@ -93,7 +145,7 @@ class Llm(nn.Module):
 
     @contextmanager
     def without_adapters(self):
-        """Within, the LLM computes what it did before ``add_lora``."""
+        """Within, the LLM computes what it did before adapters were added."""
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         layers = [m for m in self.model.modules() if isinstance(m, BaseTunerLayer)]

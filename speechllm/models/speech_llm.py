@@ -131,7 +131,7 @@ class SpeechLlm(nn.Module):
             positions = positions + self.soft_text(logits, lens, per_position, positions.size(1))
         return positions * self.embedding_rms.to(positions.dtype), num_positions
 
-    def inputs(self, speech: Tensor, lens: Tensor, prompts, targets=None):
+    def inputs(self, speech: Tensor, lens: Tensor, prompts, targets=None, target_masking=None):
         """Embeddings (B, L, H) of rows with speech positions (S, N, H), (S,), and what lies where in them."""
         joined = join(prompts, targets, lens.cpu(), speech.size(1))
         if self.packing and targets is not None:
@@ -139,7 +139,15 @@ class SpeechLlm(nn.Module):
         text_ids = joined.text_ids.to(speech.device)
         hidden = None
         if self.training and self.target_masking > 0:
-            draw = torch.rand(text_ids.shape, device=text_ids.device) < self.target_masking
+            share = self.target_masking
+            if target_masking is not None:
+                texts = [
+                    [part for part in prompt if not isinstance(part, int)] + [target[:-1]]
+                    for prompt, target in zip(prompts, targets, strict=True)
+                ]
+                sizes = torch.tensor([sum(map(len, parts)) for parts in texts])
+                share = target_masking.repeat_interleave(sizes.to(target_masking.device))
+            draw = torch.rand(text_ids.shape, device=text_ids.device) < share
             hidden = draw & joined.is_target.to(text_ids.device)
             if self.mask_id is not None:
                 text_ids = torch.where(hidden, self.mask_id, text_ids)
@@ -159,6 +167,7 @@ class SpeechLlm(nn.Module):
         targets: list[Tensor],
         units: Tensor | None = None,
         unit_lens: Tensor | None = None,
+        target_masking: Tensor | None = None,
     ):
         """Sum of the cross-entropies over all target tokens, their number, and the share predicted right.
 
@@ -169,10 +178,11 @@ class SpeechLlm(nn.Module):
             prompts: per utterance its parts: a LongTensor of token ids, or the number of an audio part.
             targets: per utterance the ids to be predicted, ending in the end-of-sequence token.
             units, unit_lens: (S, U), (S,) CTC units of every audio part, for ``ctc_weight``.
+            target_masking: (B,) share of each target that is hidden, in the place of that of all.
         """
         encoder_out, encoder_lens = self.listen(feats, feat_lens)
         speech, lens = self.place(encoder_out, encoder_lens)
-        inputs, joined = self.inputs(speech, lens, prompts, targets)
+        inputs, joined = self.inputs(speech, lens, prompts, targets, target_masking)
         mask, positions = None, joined.positions
         if joined.segments is not None:
             spans = joined.speech if self.attention == "prefix" else torch.zeros_like(joined.speech)

@@ -25,6 +25,8 @@ class TableRow:
         encoder: name of one of the table's encoders, which is pretrained once.
         llm: name of one of the table's small LLMs, or a Hugging Face name.
         llm_opts: overrides of train_llm.yaml.
+        lm: CTC searched with n-gram LMs, those of the corpora's folder or of the training text.
+        subset: limited supervision, as for run.sh; encoder and LLM are trained on so much.
         published: figures of others by language ("avg"), and in ``mark`` where they come from.
     """
 
@@ -36,11 +38,14 @@ class TableRow:
     encoder: str = ""
     llm: str = ""
     llm_opts: str = ""
+    lm: bool = False
+    subset: str = ""
     published: dict = field(default_factory=dict)
 
     @property
     def is_preset(self) -> bool:
-        return not (self.monolingual or self.encoder or self.llm or self.llm_opts)
+        own = (self.monolingual, self.encoder, self.llm, self.llm_opts, self.lm, self.subset)
+        return not any(own)
 
 
 @dataclass(frozen=True)
@@ -122,30 +127,44 @@ def commands(row: TableRow, spec: TableSpec, runs: Runs) -> list[list[str]]:
     """The options of run.sh, one list per call, that make a row."""
     if row.is_preset:
         return []
-    shared = ["--preset", runs.preset, "--data", f"data/{runs.tag}", *runs.more]
-    ctc, llm, calls = f"exp/{runs.tag}/ctc", row.llm or runs.llm, []
+    tag, ctc, llm = runs.tag_of(runs.number, row.name), f"exp/{runs.tag}/ctc", row.llm or runs.llm
     if row.monolingual:
+        calls = []
         for lang in runs.langs:
-            own = ["--preset", runs.preset, *runs.more, "--corpora", runs.corpora, "--langs", lang]
-            own += ["--tag", monolingual_tag(row, lang, runs), "--llm", llm]
+            own = own_data(runs, [lang], monolingual_tag(row, lang, runs), llm)
             calls.append([*own, "--stage", "1", "--stop_stage", "4"])
             calls.append([*own, "--stage", "6", "--stop_stage", "7"])
         return calls
+    if row.subset:
+        options = ["--subset", row.subset, "--llm_opts", row.llm_opts]
+        own = own_data(runs, runs.langs, tag, llm)
+        return [[*own, *options, "--stage", "1", "--stop_stage", "7"]]
+    shared = ["--preset", runs.preset, "--data", f"data/{runs.tag}", *runs.more]
+    if row.lm:
+        options = ["--tag", tag, "--ctc", ctc, "--llm", llm, "--lm", runs.corpora or "train"]
+        return [[*shared, *options, "--stage", "6", "--stop_stage", "7"]]
+    calls = []
     if row.llm in spec.llms:
-        tag = runs.tag_of("llms", row.llm)
-        options = ["--tag", tag, "--mini_llm_opts", spec.llms[row.llm]]
+        llm_tag = runs.tag_of("llms", row.llm)
+        options = ["--tag", llm_tag, "--mini_llm_opts", spec.llms[row.llm]]
         calls.append([*shared, *options, "--stage", "3", "--stop_stage", "3"])
-        llm = f"exp/{tag}/base_llm"
+        llm = f"exp/{llm_tag}/base_llm"
     if row.encoder:
         if row.encoder not in spec.encoders:
             raise UserError(f"row {row.name}: the table has no encoder {row.encoder!r}")
-        tag = runs.tag_of("encoders", row.encoder)
-        options = ["--tag", tag, "--llm", runs.llm, "--ctc_opts", spec.encoders[row.encoder]]
+        encoder_tag = runs.tag_of("encoders", row.encoder)
+        options = ["--tag", encoder_tag, "--llm", runs.llm]
+        options += ["--ctc_opts", spec.encoders[row.encoder]]
         calls.append([*shared, *options, "--stage", "3", "--stop_stage", "4"])
-        ctc = f"exp/{tag}/ctc"
-    options = ["--tag", runs.tag_of(runs.number, row.name), "--ctc", ctc, "--llm", llm]
-    options += ["--llm_opts", row.llm_opts, "--stage", "5", "--stop_stage", "7"]
-    return [*calls, [*shared, *options]]
+        ctc = f"exp/{encoder_tag}/ctc"
+    options = ["--tag", tag, "--ctc", ctc, "--llm", llm, "--llm_opts", row.llm_opts]
+    return [*calls, [*shared, *options, "--stage", "5", "--stop_stage", "7"]]
+
+
+def own_data(runs: Runs, langs: list[str], tag: str, llm: str) -> list[str]:
+    """Options of a run that prepares its own data of the same corpora."""
+    options = ["--preset", runs.preset, *runs.more, "--corpora", runs.corpora]
+    return [*options, "--langs", " ".join(langs), "--tag", tag, "--llm", llm]
 
 
 def monolingual_tag(row: TableRow, lang: str, runs: Runs) -> str:

@@ -1,10 +1,13 @@
 """From configs to the training loop."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 
 from helpers import tiny_speech_llm
-from speechllm.bin.training import hidden_matrices, limit_steps
+from speechllm.bin.training import hidden_matrices, limit_steps, masking_shares
 from speechllm.config import OptimConfig
 from speechllm.train.distributed import Setup
 
@@ -31,3 +34,25 @@ def test_muon_gets_matrices_but_no_embeddings_and_output_layers():
     assert "adaptor.proj.weight" in names and any("q_proj" in name for name in names)
     assert not any("embed" in name or "lm_head" in name or "norm" in name for name in names)
     assert all(p.ndim == 2 for p in hidden_matrices(model))
+
+
+@pytest.mark.parametrize(
+    ("beta", "expected"),
+    [(0.0, [0.5, 0.5, 0.0]), (1.0, [0.5, 0.125, 0.0]), (0.5, [0.5, 0.25, 0.0])],
+)
+def test_languages_with_less_speech_are_masked_less(beta, expected, capsys):
+    """Eight hours of one language, two of another, none of a third."""
+    manifest = SimpleNamespace(
+        lang_ids=np.array([0, 0, 1, 2]),
+        num_frames=np.array([5, 3, 2, 9]),
+        langs=["en", "pl", "xx"],
+    )
+    shares = masking_shares(manifest, np.array([0, 1, 2]), 0.5, beta, setup(1))
+    assert list(shares.values()) == pytest.approx(expected)
+    assert "en 0.500, pl" in capsys.readouterr().out
+
+
+def test_no_masking_says_nothing(capsys):
+    manifest = SimpleNamespace(lang_ids=np.array([0]), num_frames=np.array([5]), langs=["en"])
+    assert masking_shares(manifest, np.array([0]), 0.0, 0.5, setup(1)) == {"en": 0.0}
+    assert capsys.readouterr().out == ""

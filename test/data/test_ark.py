@@ -82,6 +82,17 @@ def test_unusual_values_are_compressed(tmp_path, feats):
     np.testing.assert_allclose(read, feats, atol=np.ptp(feats) * 3e-5 + 1e-3)
 
 
+@pytest.mark.parametrize("to_bytes", [plain_bytes, compressed_bytes])
+@pytest.mark.parametrize("stretch", [(0, 3), (7, 20), (90, 1000), (200, 5)])
+def test_a_stretch_of_frames_is_that_of_the_whole(tmp_path, to_bytes, stretch):
+    (offset, _) = write(tmp_path / "a.ark", *(to_bytes(real_feats(1.0, seed)) for seed in (0, 1)))
+    path, (first, count) = str(tmp_path / "a.ark"), stretch
+    whole = read_matrix(path, offset)
+    np.testing.assert_array_equal(
+        read_matrix(path, offset, first, count), whole[first : first + count]
+    )
+
+
 def test_tensors_are_float32_and_may_be_changed(tmp_path):
     feats = real_feats()
     offsets = write(tmp_path / "a.ark", plain_bytes(feats), compressed_bytes(feats))

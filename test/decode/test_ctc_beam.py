@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from speechllm.decode.arpa import ArpaModel, read_words
 from speechllm.decode.ctc_beam import NgramDecoder
 from speechllm.errors import UserError
 
@@ -18,8 +19,6 @@ BIGRAMS = {("<s>", "a"): -0.2, ("a", "b"): -1.1, ("a", "</s>"): -0.1, ("<s>", "a
 
 @pytest.fixture
 def arpa(tmp_path):
-    pytest.importorskip("flashlight.lib.text")
-    pytest.importorskip("kenlm")
     lines = ["\\data\\", f"ngram 1={len(UNIGRAMS)}", f"ngram 2={len(BIGRAMS)}", "", "\\1-grams:"]
     lines += [f"{p}\t{word}\t{BACKOFFS.get(word, 0.0)}" for word, p in UNIGRAMS.items()]
     lines += ["", "\\2-grams:", *(f"{p}\t{a} {b}" for (a, b), p in BIGRAMS.items()), "", "\\end\\"]
@@ -55,7 +54,9 @@ def exhaustive(log_probs, lm_weight, word_score, unk_score):
 
 @pytest.mark.parametrize("weights", [(0.0, 0.0, 0.0), (0.8, 0.3, -1.0), (2.0, -0.5, 1.0)])
 def test_search_finds_what_trying_everything_finds(arpa, weights):
-    decoder = NgramDecoder(arpa, PIECES, *weights, beam_size=1000, beam_threshold=1e3, nbest=4)
+    pytest.importorskip("flashlight.lib.text")
+    options = {"beam_size": 1000, "beam_threshold": 1e3, "nbest": 4}
+    decoder = NgramDecoder(ArpaModel(arpa), PIECES, *weights, **options)
     generator = torch.Generator().manual_seed(0)
     log_probs = torch.randn(6, 5, 4, generator=generator).mul(2).log_softmax(-1)
     lens = torch.tensor([5, 4, 5, 3, 1, 5])
@@ -67,7 +68,8 @@ def test_search_finds_what_trying_everything_finds(arpa, weights):
             assert hyp.score == pytest.approx(want[tuple(hyp.token_ids)], abs=1e-3)
 
 
-def test_without_lm_every_alignment_counts(arpa):
+def test_without_lm_every_alignment_counts():
+    pytest.importorskip("flashlight.lib.text")
     log_probs = torch.tensor([[[0.4, 0.3, 0.0, 0.3], [0.4, 0.6, 0.0, 0.0]]]).clamp(min=1e-9).log()
     ((best,),) = NgramDecoder(None, PIECES)(log_probs, torch.tensor([2]))
     # a: 1 blank, blank 1, 1 1 = 0.12 + 0.24 + 0.18; nothing: 0.16
@@ -75,24 +77,45 @@ def test_without_lm_every_alignment_counts(arpa):
 
 
 def test_characters_are_words_without_spaces(arpa):
+    pytest.importorskip("flashlight.lib.text")
     pieces = ["", "\u2581ab", "a"]
     log_probs = torch.full((1, 2, 3), -1e3)
     log_probs[0, 0, 1] = log_probs[0, 1, 2] = 0.0
-    decoder = NgramDecoder(arpa, pieces, lm_weight=1.0, unspaced=True)
+    decoder = NgramDecoder(ArpaModel(arpa), pieces, lm_weight=1.0, unspaced=True)
     ((hyp,),) = decoder(log_probs, torch.tensor([2]))
     assert hyp.token_ids == [1, 2]
     assert hyp.score == pytest.approx(lm_score(["a", "b", "a"]), abs=1e-4)
 
 
+@pytest.mark.parametrize("text", ["", "a", "a b", "b a a ab", "x a x", "ab x"], ids=str)
+def test_a_model_follows_the_rules_of_back_off(arpa, text):
+    pytest.importorskip("flashlight.lib.text")
+    lm = ArpaModel(arpa)
+    state, total = lm.begin(), 0.0
+    for word in text.split():
+        score, state = lm.score(state, word)
+        total += score
+    assert total + lm.end(state) == pytest.approx(lm_score(text.split()), abs=1e-4)
+    assert "ab" in lm and "x" not in lm
+
+
 def test_lm_that_is_missing_or_none_is_named(arpa, tmp_path):
     with pytest.raises(UserError, match="none.arpa: no such n-gram model"):
-        NgramDecoder(tmp_path / "none.arpa", PIECES)
-    (tmp_path / "text").write_text("no model\n")
-    with pytest.raises(UserError, match="not an n-gram model"):
-        NgramDecoder(tmp_path / "text", PIECES)
+        ArpaModel(tmp_path / "none.arpa")
+    for name, text in (("text", b"no model\n"), ("binary", b"\xff\xfe\x00"), ("empty", b"")):
+        (tmp_path / name).write_bytes(text)
+        with pytest.raises(UserError, match="not an n-gram model in ARPA format") as error:
+            ArpaModel(tmp_path / name)
+        assert "\n" not in str(error.value)
+    assert read_words(arpa) == list(UNIGRAMS)
+    pytest.importorskip("flashlight.lib.text")
+    (tmp_path / "cut").write_text(arpa.read_text().partition("\\2-grams")[0])
+    with pytest.raises(UserError, match="not an n-gram model") as error:
+        ArpaModel(tmp_path / "cut")
+    assert "\n" not in str(error.value)
 
 
-def test_missing_libraries_are_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "kenlm", None)
+def test_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "flashlight.lib.text", None)
     with pytest.raises(UserError, match=r"pip install -e '\.\[ngram\]'"):
         NgramDecoder(None, PIECES)

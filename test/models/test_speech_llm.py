@@ -154,6 +154,22 @@ def test_target_masking_hides_its_share_of_inputs_and_no_prompt():
     assert weight == 605 and not (seen[1] == 0).any()
 
 
+def test_every_utterance_can_have_its_own_share_of_masking():
+    model = tiny_speech_llm(target_masking=0.5, mask_id=0).train()
+    seen = []
+    embed = model.llm.embed
+    model.llm.embed = lambda token_ids: seen.append(token_ids) or embed(token_ids)
+    torch.manual_seed(0)
+    batch = llm_batch(target_lens=(400, 300, 200))
+    model(**batch, target_masking=torch.tensor([0.0, 1.0, 0.25]))
+    rows = seen[0].split(
+        [401, 301, 201]
+    )  # the beginning-of-sequence token and the target but its end
+    shares = [float((row[1:] == 0).float().mean()) for row in rows]
+    assert shares[:2] == [0.0, 1.0] and 0.17 < shares[2] < 0.33
+    assert all(row[0] == BOS_ID for row in rows)
+
+
 def test_speech_llm_learns_one_batch():
     model = tiny_speech_llm()
     model.llm.add_lora(8, 16.0, 0.0)

@@ -9,8 +9,9 @@ import tarfile
 import pytest
 from recipes.conftest import run
 
-from speechllm.bin import compile_manifest, decode, train_ctc
+from speechllm.bin import compile_manifest, decode, decode_ngram, longform, train_ctc
 from speechllm.data.tables import read_table, write_table
+from speechllm.errors import UserError
 from speechllm.score.nbest import read_nbest
 
 SMALL = [
@@ -167,6 +168,57 @@ def test_drafts_of_ctc_leave_greedy_decoding_as_it_is(finished, tmp_path, capsys
         assert ("LLM passes per utterance" in capsys.readouterr().out) == (drafts == "true")
         texts.append((tmp_path / drafts / "test/text").read_text())
     assert texts[0] == texts[1]
+
+
+def test_stage_8_says_what_noise_does(finished):
+    recipe, _ = finished
+    report = json.loads((recipe / "exp/small/analysis/robustness.json").read_text())
+    assert report["num_utts"] == 8
+    for case in report["conditions"]:
+        assert case.keys() == {"kind", "level", "ctc", "llm"} and case["llm"] > 0
+    assert (recipe / "exp/small/analysis/robustness.png").read_bytes()[:4] == b"\x89PNG"
+
+
+SHARED = ["--langs", "en de", "--data", "data/small", "--ctc", "exp/small/ctc"]
+SHARED += ["--llm", "exp/small/base_llm"]
+
+
+def test_ctc_is_searched_with_ngram_lms(finished):
+    pytest.importorskip("flashlight.lib.text")
+    recipe, _ = finished
+    options = [*SHARED, "--tag", "searched", "--stage", "6", "--stop_stage", "7"]
+    run(recipe / "run.sh", *options, "--lm", "train")
+    rows = json.loads((recipe / "exp/searched/results.json").read_text())
+    assert {r["system"] for r in rows} == {"ctc", "ctc+lm"}
+    report = json.loads((recipe / "exp/searched/decode/ctc+lm/weights.json").read_text())
+    assert report["lms"].keys() == {"en", "de"}
+    best = min(rate for _, _, rate in report["wer_of_dev"])
+    assert [report["lm_weight"], report["word_score"], best] in report["wer_of_dev"]
+    output = run(recipe / "run.sh", *options, "--lm", "/nowhere", check=False)
+    assert "error: --lm /nowhere: no such folder or file" in output and "Traceback" not in output
+    words = ["--model", recipe / "exp/small/ctc", "--dev_dir", recipe / "data/small/dev"]
+    words += ["--out", recipe / "exp/none", recipe / "data/small/test"]
+    with pytest.raises(UserError, match="no n-gram model of 'de', and no training text"):
+        decode_ngram.main([str(word) for word in words])
+
+
+def test_long_recordings_are_decoded_in_windows_at_two_strides(finished, tmp_path, capsys):
+    recipe, _ = finished
+    opts = "--adaptor.stack_factor 3 --optim.max_steps 1 --train.valid_every 1"
+    stage = ["--stage", "5", "--stop_stage", "5"]
+    run(recipe / "run.sh", *SHARED, "--tag", "ms240", "--llm_opts", opts, *stage)
+    options = ["--num_beams", "1", "--max_tokens_per_second", "1", "--window", "5"]
+    options += ["--overlap", "1", "--minutes", "10", "--out", tmp_path, "--model"]
+    options += [recipe / "exp/small/llm", recipe / "exp/ms240/llm", recipe / "data/small/test"]
+    longform.main([str(word) for word in options])
+    models = json.loads((tmp_path / "longform.json").read_text())["models"].values()
+    assert len(models) == 2
+    for found in models:
+        assert 10 <= found["long"]["longest_minutes"] < 11 > 50 * found["short"]["longest_minutes"]
+        assert found["long"]["wer"] > 0 and found["short"]["wer"] > 0
+        assert found["long"]["peak_mib"] < 1.5 * found["short"]["peak_mib"]
+    texts = read_table(tmp_path / "0_long/long/text")
+    assert sorted(texts) == ["de_long_000", "en_long_000"]
 
 
 def test_what_ctc_cannot_write_or_align_is_named_and_counted(finished, tmp_path, capsys):

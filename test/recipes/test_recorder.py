@@ -135,6 +135,31 @@ def test_rows_of_a_table_share_data_and_encoder(toolkit, tmp_path):
     assert "(not finished)" in output and again.count("already done, skipped") >= 8 + 4 * 3
 
 
+def test_ngram_row_searches_the_shared_encoder_with_the_corpora_s_models(toolkit, tmp_path):
+    fake = fake_machine(tmp_path)
+    options = ["--table", "1", "--row", "ctc_lm", "--corpora", str(tmp_path), "--tag", "searched"]
+    run(toolkit / "egs/mls/run_table.sh", *options, python=str(fake))
+    line = one(commands(tmp_path), "bin.decode_ngram")
+    assert "--model exp/searched/ctc " in line and f"--lm {tmp_path} " in line
+    assert "--train_dir data/searched/train --dev_dir data/searched/dev " in line
+    assert "--out exp/searched/tables/1/ctc_lm/decode/ctc+lm data/searched/dev" in line
+    assert sum("bin.train_ctc" in line for line in commands(tmp_path)) == 1
+
+
+def test_limited_supervision_trains_on_its_own_data(toolkit, tmp_path):
+    fake = fake_machine(tmp_path)
+    options = ["--table", "6", "--row", "subset1h", "--corpora", str(tmp_path), "--tag", "little"]
+    run(toolkit / "egs/mls/run_table.sh", *options, python=str(fake))
+    lines = (tmp_path / "log").read_text().splitlines()
+    prepared = [line for line in lines if "prepare_data.py" in line and "--set train" in line]
+    assert ["--subset full" in line for line in prepared] == [True, False]
+    assert "--subset 1h" in prepared[1] and prepared[1].endswith(
+        "data/little/tables/6/subset1h/train"
+    )
+    trained = [line for line in lines if "bin.train_llm" in line]
+    assert "--encoder exp/little/tables/6/subset1h/ctc " in trained[-1]
+
+
 def test_a_failed_row_does_not_lose_the_others(toolkit, tmp_path):
     fails = (
         '\nif "train_llm" in line and "--lora.rank 2 " in line:\n    sys.exit("error: no luck")\n'
@@ -151,7 +176,7 @@ def test_a_failed_row_does_not_lose_the_others(toolkit, tmp_path):
     ("options", "message"),
     [
         ([], "--table N is missing"),
-        (["--table", "9"], "table 9: no conf/mini/tables/9.yaml; there are tables 1 2 3 4 5"),
+        (["--table", "9"], "table 9: no conf/mini/tables/9.yaml; there are tables 1 2 3 4 5 6"),
         (["--table", "3", "--row", "rank7"], "table 3 has no row 'rank7'"),
     ],
     ids=str,

@@ -75,7 +75,7 @@ def test_a_fresh_install_makes_the_environment_and_checks_it(install):
     calls = install()
     assert calls[0] == "venv" and calls[-1] == "check"
     assert "--no-deps -c tools/constraints.txt setuptools espnet" in calls[1]
-    assert calls[2].endswith("-e .[test]")
+    assert calls[2].endswith("-e .[test,ngram]")
     assert (install.project / "tools/venv/.installed").exists()
 
 
@@ -112,7 +112,7 @@ def test_another_build_of_torch_is_kept_in_later_runs(install):
     calls = install("--torch-index", "file:///index", "--torch", "2.8.0", "--bench")
     assert "install --index-url file:///index torch==2.8.0" in calls
     assert "install --index-url file:///index --no-deps torchaudio==2.8.*" in calls
-    assert calls[-2].endswith("-e .[test,bench]")
+    assert calls[-2].endswith("-e .[test,ngram,bench]")
     constraints = (install.project / "tools/venv/constraints.txt").read_text().splitlines()
     assert "torch==2.8.0+cu126" in constraints and "torch==2.12.1" not in constraints
     assert not [line for line in constraints if line.startswith(("nvidia-", "triton", "cuda-"))]
@@ -195,4 +195,4 @@ def test_check_names_what_is_missing(tmp_path):
 
 def test_install_options_do_not_leak_from_the_environment(install):
     calls = install(torch="1.0", torch_index="file:///bad", bench="true", python="/bad")
-    assert calls[-2].endswith("-e .[test]") and not any("file:///bad" in call for call in calls)
+    assert calls[-2].endswith("-e .[test,ngram]") and not any("file:///bad" in call for call in calls)

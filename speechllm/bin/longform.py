@@ -1,0 +1,149 @@
+"""Long recordings made of test utterances, decoded in windows: WER and peak memory against the utterances themselves.
+
+python -m speechllm.bin.longform --config conf/mini/decode.yaml --fbank_config conf/mini/fbank.yaml \
+    --model exp/mini/llm exp/mini/tables/2/ms240/llm --out exp/mini/longform data/mini/test
+
+Several models, as of several strides, are compared on the same recordings.
+"""
+
+import sys
+
+from speechllm.bin import cli
+from speechllm.config import DecodeConfig
+
+PAUSE = 0.3  # seconds of silence between the utterances of a recording
+
+
+def get_parser(argv=None):
+    parser = cli.config_parser(__doc__, DecodeConfig, argv)
+    parser.add_argument("data_dir", help="test set with audio and manifest.arrow")
+    parser.add_argument("--model", nargs="+", required=True, help="experiment folders")
+    parser.add_argument("--fbank_config", default="", help="YAML of the features")
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of a recording (10)")
+    parser.add_argument("--files", type=int, default=1, help="recordings per language (1)")
+    parser.add_argument("--out", required=True, help="folder for longform.json and the recordings")
+    return parser
+
+
+def playlist(utts: list, seconds: dict[str, float], wanted: float, seed: int) -> list:
+    """Utterances of one language in random order, and again from the start, until they last so long."""
+    import random
+
+    order, total = random.Random(seed).sample(utts, len(utts)), 0.0
+    chosen = []
+    while total < wanted:
+        chosen.append(order[len(chosen) % len(order)])
+        total += seconds[chosen[-1].utt_id] + PAUSE
+    return chosen
+
+
+def record(data_dir, out_dir, minutes: float, num_files: int, sample_rate: int):
+    """Write a data directory of long recordings; the text of one is that of its utterances.
+
+    Raises:
+        UserError: audio that cannot be read.
+    """
+    import numpy as np
+    import soundfile
+
+    from speechllm.data.audio import read_audio
+    from speechllm.data.data_dir import Utterance, read_data_dir, write_data_dir
+    from speechllm.score.normalize import UNSPACED_LANGS
+
+    by_lang: dict[str, list] = {}
+    samples, seconds = {}, {}
+    for utt in read_data_dir(data_dir):
+        by_lang.setdefault(utt.lang, []).append(utt)
+        samples[utt.utt_id] = read_audio(utt.audio, sample_rate, utt.start, utt.end)
+        seconds[utt.utt_id] = len(samples[utt.utt_id]) / sample_rate
+    pause = np.zeros(round(PAUSE * sample_rate), np.float32)
+    made = []
+    for lang, utts in sorted(by_lang.items()):
+        for number in range(num_files):
+            chosen = playlist(utts, seconds, 60 * minutes, number)
+            utt_id, path = f"{lang}_long_{number:03}", out_dir / f"{lang}_long_{number:03}.flac"
+            out_dir.mkdir(parents=True, exist_ok=True)
+            pieces = [part for utt in chosen for part in (samples[utt.utt_id], pause)]
+            soundfile.write(path, np.concatenate(pieces), sample_rate)
+            text = ("" if lang in UNSPACED_LANGS else " ").join(utt.text for utt in chosen)
+            made.append(Utterance(utt_id, f"{lang}_long", text, str(path.resolve()), lang))
+    write_data_dir(out_dir, sorted(made, key=lambda utt: utt.utt_id))
+
+
+def extract(data_dir, fbank_config: str):
+    """Features and manifest of a data directory."""
+    from speechllm.bin import compile_manifest, extract_fbank
+
+    options = ["--config", fbank_config] if fbank_config else []
+    extract_fbank.main([*options, "--data_dir", str(data_dir)])
+    compile_manifest.main([str(data_dir)])
+
+
+def decode_alone(options: list[str]) -> float:
+    """Run bin/decode in a process of its own; its greatest memory in MiB.
+
+    Raises:
+        UserError: it failed.
+    """
+    import os
+    import subprocess
+
+    from speechllm.errors import UserError
+
+    process = subprocess.Popen([sys.executable, "-m", "speechllm.bin.decode", *options])
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise UserError("decoding has failed; the lines above say why")
+    return usage.ru_maxrss / 1024
+
+
+def error_rate(data_dir, hyp_dir) -> float:
+    """WER in percent, the plain mean over languages."""
+    from speechllm.bin.training import word_error_rate
+    from speechllm.data.data_dir import read_data_dir
+    from speechllm.data.tables import read_table
+
+    hyps = read_table(hyp_dir / "text")
+    return word_error_rate([(u.lang, u.text, hyps[u.utt_id]) for u in read_data_dir(data_dir)])
+
+
+def main(argv=None):
+    config, args = cli.parse(get_parser(argv), DecodeConfig, argv)
+    import dataclasses
+    import json
+    from pathlib import Path
+
+    from speechllm.bin.decode import check
+    from speechllm.config import FbankConfig
+    from speechllm.data.manifest import Manifest
+
+    check(config)
+    out, short = Path(args.out), Path(args.data_dir)
+    long = out / "long"
+    sample_rate = cli.read_config(FbankConfig, args.fbank_config).sample_rate
+    record(short, long, args.minutes, args.files, sample_rate)
+    extract(long, args.fbank_config)
+    settings = [f"--{name}={value}" for name, value in dataclasses.asdict(config).items()]
+    report = {"window": config.window, "overlap": config.overlap, "models": {}}
+    for number, model in enumerate(args.model):
+        found = {}
+        for name, data_dir in (("short", short), ("long", long)):
+            hyps = out / f"{number}_{name}"
+            memory = decode_alone([*settings, "--model", model, "--out", str(hyps), str(data_dir)])
+            frames = Manifest.open(data_dir / "manifest.arrow").num_frames
+            found[name] = {
+                "minutes": float(frames.sum()) / 6000,
+                "longest_minutes": float(frames.max()) / 6000,
+                "wer": error_rate(data_dir, hyps / data_dir.name),
+                "peak_mib": memory,
+            }
+            print(
+                f"{model}, {name}: longest {found[name]['longest_minutes']:.1f} minutes, "
+                f"WER {found[name]['wer']:.2f} %, {memory:.0f} MiB"
+            )
+        report["models"][model] = found
+    (out / "longform.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    cli.run(main)

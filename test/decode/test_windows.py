@@ -1,0 +1,128 @@
+"""Audio of any length in windows: everything is covered, and words at the seams are neither lost nor said twice."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from speechllm.bin import decode as bin_decode
+from speechllm.bin.decode import Output
+from speechllm.config import DecodeConfig
+from speechllm.data.ark import plain_bytes
+from speechllm.data.compile import compile_manifest
+from speechllm.data.data_dir import Utterance, write_data_dir
+from speechllm.data.tables import read_table, write_table
+from speechllm.decode.windows import common_words, join_windows, window_bounds
+from speechllm.errors import UserError
+from speechllm.train.distributed import Setup
+
+FRAMES_PER_WORD = 40
+
+
+@pytest.mark.parametrize("num_frames", [1, 99, 100, 101, 250, 1000, 1_080_000])
+@pytest.mark.parametrize("overlap", [0, 20, 50])
+def test_windows_cover_every_frame_and_overlap_as_asked(num_frames, overlap):
+    bounds = window_bounds(num_frames, 100, overlap)
+    assert bounds[0][0] == 0 and sum(bounds[-1]) == num_frames
+    for (first, length), (later, _) in zip(bounds, bounds[1:], strict=False):
+        assert length == 100 and first < later <= first + 100 - overlap
+    assert len(bounds) <= max(1, -(-(num_frames - overlap) // (100 - overlap)))
+
+
+def test_no_window_is_the_whole():
+    assert window_bounds(5000, 0, 0) == [(0, 5000)]
+
+
+def heard(words: list[str], first: int, length: int) -> list[str]:
+    """The words of a window in which a word lasts 40 frames; those cut at its ends are misheard."""
+    out = []
+    for i, word in enumerate(words):
+        begin, end = i * FRAMES_PER_WORD, (i + 1) * FRAMES_PER_WORD
+        if begin >= first and end <= first + length:
+            out.append(word)
+        elif begin < first + length and end > first:
+            out.append(f"{word[:2]}~{first}")
+    return out
+
+
+@pytest.mark.parametrize("num_words", [3, 25, 26, 60, 61, 200])
+@pytest.mark.parametrize("vocabulary", [12, 5000])
+def test_joined_words_are_those_that_were_said(num_words, vocabulary):
+    rng = random.Random(num_words)
+    words = [f"w{rng.randrange(vocabulary)}" for _ in range(num_words)]
+    bounds = window_bounds(num_words * FRAMES_PER_WORD, 1000, 300)
+    assert join_windows(bounds, [heard(words, *bound) for bound in bounds]) == words
+
+
+def test_a_word_that_one_window_misheard_does_not_move_the_seam():
+    left, right = "a b c d e f X h i".split(), "d e f g h i j k".split()
+    joined = join_windows([(0, 900), (300, 900)], [left, right])
+    assert joined in ("a b c d e f X h i j k".split(), "a b c d e f g h i j k".split())
+
+
+def test_windows_that_agree_on_nothing_keep_their_halves():
+    left, right = [f"l{i}" for i in range(10)], [f"r{i}" for i in range(10)]
+    joined = join_windows([(0, 100), (60, 100)], [left, right])
+    assert joined == left[:8] + right[2:]
+    assert join_windows([(0, 100), (60, 100)], [[], []]) == []
+
+
+def test_common_words_of_known_lists():
+    assert common_words("x a b c y".split(), "z a b c".split()) == [(1, 1), (2, 2), (3, 3)]
+    assert common_words(["a"], ["b"]) == []
+
+
+def make_set(folder, texts: dict[str, str], lang: str):
+    """A data directory whose features say the text: 40 frames per word with the word's number."""
+    write_data_dir(folder, (Utterance(u, "s", text, f"{u}.wav", lang) for u, text in texts.items()))
+    positions, frames = {}, {}
+    with open(folder / "feats.ark", "wb") as ark:
+        for utt_id, text in texts.items():
+            ids = np.repeat([int(word) for word in text.split()], FRAMES_PER_WORD)
+            ark.write(f"{utt_id} ".encode())
+            positions[utt_id] = f"{folder}/feats.ark:{ark.tell()}"
+            frames[utt_id] = str(len(ids))
+            ark.write(plain_bytes(np.repeat(ids[:, None], 2, axis=1).astype(np.float32)))
+    write_table(folder / "feats.scp", positions)
+    write_table(folder / "utt2num_frames", frames)
+    compile_manifest(folder, folder / "manifest.arrow")
+
+
+def recognize(rows):
+    """Writes the numbers that last for at least half a word; beams have a second guess."""
+    feats, lens = bin_decode.load_feats(rows, "cpu")
+    outputs = []
+    for row, n in zip(feats, lens.tolist(), strict=True):
+        ids, counts = torch.unique_consecutive(row[:n, 0], return_counts=True)
+        words = [str(int(i)) for i, c in zip(ids, counts, strict=True) if c >= FRAMES_PER_WORD / 2]
+        text = " ".join(words)
+        outputs.append(Output(text, "ok", (text, "?"), {"llm": [-1.0, -2.0]}))
+    return outputs
+
+
+def test_decoding_hears_long_utterances_in_windows(tmp_path):
+    rng = random.Random(0)
+    texts = {"s-long": rng.sample(range(1000), 900), "s-short": [5, 6, 7], "s-mid": range(20, 60)}
+    texts = {u: " ".join(map(str, words)) for u, words in sorted(texts.items())}
+    make_set(tmp_path / "set", texts, "en")
+    config = DecodeConfig(window=5.0, overlap=1.0, batch_frames=2000)
+    seen = []
+
+    def counted(rows):
+        seen.extend(row.num_frames for row in rows)
+        return recognize(rows)
+
+    setup = Setup(rank=0, world_size=1, device=torch.device("cpu"))
+    bin_decode.decode(counted, tmp_path / "set", tmp_path / "out", config, setup)
+    assert read_table(tmp_path / "out/text") == texts
+    assert max(seen) == 500  # nothing longer than a window was ever heard
+    assert set(read_table(tmp_path / "out/utt2status").values()) == {"ok"}
+    assert (tmp_path / "out/nbest/text").read_text().count("s-long") == 1
+    assert (tmp_path / "out/nbest/text").read_text().count("s-short") == 2
+
+
+@pytest.mark.parametrize(("window", "overlap"), [(4.0, 3.0), (4.0, -1.0)])
+def test_an_overlap_of_more_than_half_is_refused(window, overlap):
+    with pytest.raises(UserError, match="between 0 and half of window"):
+        bin_decode.check(DecodeConfig(window=window, overlap=overlap))
