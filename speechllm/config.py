@@ -227,6 +227,7 @@ class MiniLlmConfig:
     """conf/mini/llm.yaml: the small LLM that the mini preset trains from scratch."""
 
     architecture: Literal["llama", "bloom"] = "llama"
+    chat: bool = False  # it learns to answer in a chat format, in place of reading sentences
     dim: int = 256
     num_layers: int = 4
     num_heads: int = 4
