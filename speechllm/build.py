@@ -17,6 +17,7 @@ from speechllm.config import (
     TrainLlmConfig,
     kinds_of,
 )
+from speechllm.data.prompts import ChatTemplate, PromptTemplate
 from speechllm.errors import UserError
 from speechllm.models.adaptors.conv import ConvAdaptor
 from speechllm.models.adaptors.qformer import QformerAdaptor
@@ -25,7 +26,7 @@ from speechllm.models.cmvn import GlobalCmvn
 from speechllm.models.conformer import ConformerEncoder
 from speechllm.models.ctc import CtcModel, SpeechEncoder
 from speechllm.models.espnet_encoder import EspnetEncoder, read_espnet_weights
-from speechllm.models.llm import Llm, load_llm
+from speechllm.models.llm import Llm, LlmTokenizer, load_llm
 from speechllm.models.spec_augment import SpecAugment
 from speechllm.models.speech_llm import SpeechLlm
 
@@ -107,6 +108,24 @@ def build_speech_llm(
         ctc_head=ctc_head,
         soft_text=config.soft_text,
         ctc_weight=config.ctc_weight,
+        distill_weight=config.distill_weight,
+        distill_top_k=config.distill_top_k,
+    )
+
+
+def build_template(
+    config: TrainLlmConfig, tokenizer: LlmTokenizer
+) -> PromptTemplate | ChatTemplate:
+    """What turns an utterance into a prompt."""
+    if config.chat:
+        return build_chat_template(config.prompt, tokenizer, config.system)
+    return PromptTemplate(config.prompt, tokenizer.encode, tokenizer.bos_id, tokenizer.eos_id)
+
+
+def build_chat_template(prompt: str, tokenizer: LlmTokenizer, system: str = "") -> ChatTemplate:
+    """A user's turn in the LLM's chat template."""
+    return ChatTemplate(
+        prompt, tokenizer.render_chat, tokenizer.encode, tokenizer.encode_after, system
     )
 
 

@@ -37,6 +37,7 @@ def collate_llm(utts: list[dict]) -> dict:
         prompts: B lists of parts, a LongTensor of token ids or the index of an audio part in 0..S-1
         targets: B LongTensors
         units, unit_lens: (S, U) and (S,) as for CTC, of the audio parts, if the utterances have units
+        text_prompts: B lists of LongTensors, if the utterances have a text prompt
     """
     feats, prompts = [], []
     for utt in utts:
@@ -50,6 +51,8 @@ def collate_llm(utts: list[dict]) -> dict:
         "prompts": prompts,
         "targets": [u["target"] for u in utts],
     }
+    if "text_prompt" in utts[0]:
+        batch["text_prompts"] = [u["text_prompt"] for u in utts]
     if "units" in utts[0]:
         units = [part for utt in utts for part in utt["units"]]
         batch["units"] = pad_sequence(units, batch_first=True)

@@ -36,6 +36,7 @@ class LlmDataset(Dataset):
         make_prompt: parts of the prompt from a row.
         encode_target: token ids of a row's target, its end included.
         encode_units: CTC units of a transcript, where the encoder learns to write them along the way.
+        make_text_prompt: parts of the same prompt in text alone, which then come as ``"text_prompt"``.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class LlmDataset(Dataset):
         make_prompt: Callable[[Row], list],
         encode_target: Callable[[Row], list[int]],
         encode_units: Callable[[str], list[int]] | None = None,
+        make_text_prompt: Callable[[Row], list] | None = None,
     ):
         self.manifest, self.make_prompt, self.encode_target = manifest, make_prompt, encode_target
-        self.encode_units = encode_units
+        self.encode_units, self.make_text_prompt = encode_units, make_text_prompt
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -61,4 +63,6 @@ class LlmDataset(Dataset):
         }
         if self.encode_units:
             utt["units"] = [torch.tensor(self.encode_units(row.transcript), dtype=torch.long)]
+        if self.make_text_prompt:
+            utt["text_prompt"] = self.make_text_prompt(row)
         return utt
