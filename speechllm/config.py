@@ -203,7 +203,7 @@ class TrainLlmConfig:
         0.0  # of a cosine loss that pulls speech to the text embeddings that CTC hears
     )
     ctc_weight: float = 0.0  # of the CTC loss, kept beside the LLM's while the encoder is trained
-    distill_weight: float = 0.0  # share of the loss that is the divergence from what the LLM thinks after the transcript; needs chat
+    distill_weight: float = 0.0  # share of the loss: divergence from what the LLM thinks after text
     distill_top_k: int = 64  # tokens per position that this is computed from
     target_masking: float = 0.0  # share of target inputs hidden from the LLM in training
     spec_augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)

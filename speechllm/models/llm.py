@@ -3,9 +3,11 @@
 This is the only module of the package, beside the one that makes the small LLM, that knows transformers and peft.
 """
 
+import hashlib
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -242,6 +244,12 @@ class Llm(nn.Module):
             for h, row, target in zip(hidden, rows, targets, strict=True)
         ]
 
+    def empty_state(self) -> DecodeState:
+        """The state of one row that has read nothing."""
+        device = self.model.get_input_embeddings().weight.device
+        mask = torch.ones(1, 0, dtype=torch.bool, device=device)
+        return DecodeState(DynamicCache(config=self.config), mask, mask.new_zeros(1).long())
+
     def read_embeddings(self, state: DecodeState, inputs: Tensor) -> Tensor:
         """Read (1, L, H) after what the one row of a state has read; hidden states (1, L, H)."""
         L = inputs.size(1)
@@ -379,6 +387,18 @@ def load_llm_config(name: str):
         raise UserError(
             f"LLM {name!r} has no readable config: {' '.join(str(error).split())[:300]}"
         ) from error
+
+
+def llm_revision(name: str) -> str:
+    """Which weights a Hugging Face name or folder stands for: the commit, or a hash of the folder's weight files."""
+    if not Path(name).is_dir():
+        return str(getattr(load_llm_config(name), "_commit_hash", None))
+    digest = hashlib.sha256()
+    for path in sorted([*Path(name).glob("*.safetensors"), *Path(name).glob("*.bin")]):
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return f"sha256:{digest.hexdigest()}"
 
 
 class LlmTokenizer:
