@@ -154,7 +154,8 @@ def chat_rows(
 def kind_rows(questions: list[Question], answers: dict[str, list[Answer]], lang: str) -> list[dict]:
     """Rows of right answers with the kinds of questions as columns."""
     rows = []
-    for kind in sorted({question.kind for question in questions if question.kind}):
+    kinds = {question.kind for question in questions if question.kind}
+    for kind in sorted(kinds) if len(kinds) > 1 else []:
         chosen = [i for i, question in enumerate(questions) if question.kind == kind]
         some = [questions[i] for i in chosen]
         of_kind = {(system, kind): [found[i] for i in chosen] for system, found in answers.items()}
