@@ -15,12 +15,9 @@
 #   --ngpu N, --nproc N         GPUs for training (0 in mini, 8 in paper), or processes on the CPU (1)
 #   --nj N, --respond_nj N      parallel jobs for features (2), and for the LLM's answers (1)
 #   --snrs "20 10 ..."          signal-to-noise ratios in dB at which cascade and audio are compared
-#   --corpus_opts "..."         of the made-up corpus, e.g. "--train_hours 5"
-#   --mini_llm_opts "..."       overrides of conf/mini/llm.yaml, e.g. "--max_steps 2000"
-#   --ctc_opts "..."            overrides of train_ctc.yaml, e.g. "--optim.lr 1e-3"
-#   --respond_opts "..."        overrides of respond.yaml, e.g. "--temperature 0.7"
-#   --llm_opts "..."            overrides of train_llm.yaml, e.g. "--target transcript" or "--distill_weight 0.5"
-#   --chat_opts "..."           overrides of chat.yaml
+#   --corpus_opts, --mini_llm_opts "..."  of the made-up corpus, overrides of conf/mini/llm.yaml
+#   --ctc_opts, --respond_opts "..."  overrides of train_ctc.yaml and of respond.yaml, e.g. "--temperature 0.7"
+#   --llm_opts, --chat_opts "..."  overrides of train_llm.yaml, e.g. "--distill_weight 0.5", and of chat.yaml
 #
 # stages: 0 get the corpus, 1 prepare data, 2 extract fbank, 3 train tokenizer (mini: and the small chat LLM),
 #   4 pretrain the CTC encoder, 5 let the LLM respond, 6 train the LLM integration, 7 decode, 8 score, 9 analyse, 10 pack
@@ -41,13 +38,12 @@ corpus_opts="" mini_llm_opts="" ctc_opts="" respond_opts="" llm_opts="" chat_opt
 [ -z "${data}" ] || [ "${stage}" -ge 3 ] || stage=3 # the data of another run are as they are
 exp=exp/${tag:=${preset}} data=${data:-data/${tag}} ctc=${ctc:-${exp}/ctc} corpora=${corpora:-${MLS}}
 responses=${responses:-${exp}/respond} conf=conf/${preset} one_gpu=$((ngpu > 0))
+train="launch.sh --ngpu ${ngpu} --nproc ${nproc}" decode="launch.sh --ngpu ${one_gpu}"
 . stage.sh
 
 if run_stage 0 "get the corpus" -- "${corpora}" "${corpus_size}" "${corpus_opts}"; then
-    if [ -z "${corpora}" ] && [ "${preset}" = mini ]; then
-        ${train_cmd} "${exp}/log/corpus.log" python -m speechllm.bin.make_mini_corpus --layout mls --langs en \
-            --speech questions --nj "${nj}" ${corpus_size} ${corpus_opts} --out "${data}/corpus"
-    fi
+    [ -n "${corpora}" ] || [ "${preset}" != mini ] || ${train_cmd} "${exp}/log/corpus.log" python -m speechllm.bin.make_mini_corpus \
+        --layout mls --langs en --speech questions --nj "${nj}" ${corpus_size} ${corpus_opts} --out "${data}/corpus"
     finish_stage
 fi
 [ -n "${corpora}" ] || [ "${preset}" != mini ] || corpora=${data}/corpus
@@ -74,10 +70,8 @@ fi
 base_llm=${llm:-${exp}/chat_llm} own_llm=$([ -n "${llm}" ] || echo "${exp}/chat_llm") # made here, where none is named
 if run_stage 3 "train tokenizer" "${data}/train/text" "${conf}"/{tokenizer.yaml,llm.yaml?} -- "${llm}" "${mini_llm_opts}"; then
     python -m speechllm.bin.train_tokenizer --config "${conf}/tokenizer.yaml" --text "${data}/train/text" --out "${exp}/units.model"
-    if [ -z "${llm}" ]; then
-        ${train_cmd} "${exp}/log/chat_llm.log" python -m speechllm.bin.make_mini_llm --config "${conf}/llm.yaml" \
-            --text "${data}/train/text" --out "${base_llm}" ${mini_llm_opts}
-    fi
+    [ -n "${llm}" ] || ${train_cmd} "${exp}/log/chat_llm.log" python -m speechllm.bin.make_mini_llm \
+        --config "${conf}/llm.yaml" --text "${data}/train/text" --out "${base_llm}" ${mini_llm_opts}
     finish_stage "${exp}/units.model" ${own_llm:+"${own_llm}/config.json"}
 fi
 
@@ -85,18 +79,16 @@ if [ "${ctc}" = "${exp}/ctc" ] &&
     run_stage 4 "pretrain the CTC encoder" "${data}"/{train,dev}/{text,feats.scp} "${data}/train/cmvn.ark" "${exp}/units.model" \
     "${conf}"/{fbank,train_ctc}.yaml ${init_encoder:+"${init_encoder}"} -- "${ctc_opts}"; then
     discard_stale "${ctc}"
-    ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_ctc.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_ctc \
-        --config "${conf}/train_ctc.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \
-        --units "${exp}/units.model" --init_encoder "${init_encoder}" --exp_dir "${ctc}" ${ctc_opts}
+    ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_ctc.log" ${train} speechllm.bin.train_ctc --config "${conf}/train_ctc.yaml" \
+        --train_dir "${data}/train" --valid_dir "${data}/dev" --units "${exp}/units.model" --init_encoder "${init_encoder}" --exp_dir "${ctc}" ${ctc_opts}
     finish_stage "${ctc}/best"
 fi
 
 if [ "${responses}" = "${exp}/respond" ] &&
     run_stage 5 "let the LLM respond" "${data}"/{train,dev}/{text,feats.scp} "${conf}/respond.yaml" "${base_llm}?" -- "${base_llm}" "${respond_opts}"; then
     for set in train dev; do
-        ${decode_cmd} --gpu "${one_gpu}" JOB=1:"${respond_nj}" "${exp}/log/respond_${set}.JOB.log" launch.sh --ngpu "${one_gpu}" \
-            speechllm.bin.respond --config "${conf}/respond.yaml" --llm_name "${base_llm}" --data_dir "${data}/${set}" \
-            --out "${responses}/${set}" --num_parts "${respond_nj}" --part JOB ${respond_opts}
+        ${decode_cmd} --gpu "${one_gpu}" JOB=1:"${respond_nj}" "${exp}/log/respond_${set}.JOB.log" ${decode} speechllm.bin.respond \
+            --config "${conf}/respond.yaml" --llm_name "${base_llm}" --data_dir "${data}/${set}" --out "${responses}/${set}" --num_parts "${respond_nj}" --part JOB ${respond_opts}
         python -m speechllm.bin.merge_responses --data_dir "${data}/${set}" --num_parts "${respond_nj}" "${responses}/${set}"
         python -m speechllm.bin.compile_manifest "${responses}/${set}"
     done
@@ -105,16 +97,16 @@ fi
 
 if run_stage 6 "train the LLM integration" "${ctc}/best" "${responses}"/{train,dev}/{text,feats.scp} "${conf}/train_llm.yaml" -- "${base_llm}" "${llm_opts}"; then
     discard_stale "${exp}/llm"
-    ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_llm.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_llm \
-        --config "${conf}/train_llm.yaml" --train_dir "${responses}/train" --valid_dir "${responses}/dev" \
-        --decode_config "${conf}/decode.yaml" --llm_name "${base_llm}" --encoder "${ctc}" --exp_dir "${exp}/llm" ${llm_opts}
+    ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_llm.log" ${train} speechllm.bin.train_llm --config "${conf}/train_llm.yaml" \
+        --train_dir "${responses}/train" --valid_dir "${responses}/dev" --decode_config "${conf}/decode.yaml" --llm_name "${base_llm}" --encoder "${ctc}" --exp_dir "${exp}/llm" ${llm_opts}
     finish_stage "${exp}/llm/best"
 fi
 
+score="python -m speechllm.bin.score_chat --decode ${exp}/decode --out ${exp} --commands ${exp}/commands"
 converse="speechllm.bin.converse --config ${conf}/chat.yaml --fbank ${conf}/fbank.yaml --model ${exp}/llm --ctc ${ctc} --out ${exp}/decode ${chat_opts}"
 if run_stage 7 "decode" "${ctc}/best" "${exp}/llm/best" "${conf}"/{chat,fbank}.yaml "${data}"/{dev,test}/text -- "${chat_opts}"; then
     for set in dev test; do
-        ${decode_cmd} --gpu "${one_gpu}" "${exp}/log/decode_${set}.log" launch.sh --ngpu "${one_gpu}" ${converse} --set "${set}" "${data}/${set}/dialogues.jsonl"
+        ${decode_cmd} --gpu "${one_gpu}" "${exp}/log/decode_${set}.log" ${decode} ${converse} --set "${set}" "${data}/${set}/dialogues.jsonl"
     done
     finish_stage "${exp}"/decode/*/{dev,test}/text
 fi
@@ -122,8 +114,7 @@ fi
 if run_stage 8 "score" "${exp}"/decode/{text,cascade,audio}/{dev,test}/{text,utt2status} "${data}"/{dev,test}/text; then
     list_commands >"${exp}/commands"
     for set in dev test; do
-        hyps=$(for system in text cascade audio; do echo "${system}=${exp}/decode/${system}/${set}"; done)
-        python -m speechllm.bin.score_chat --dialogues "${data}/${set}/dialogues.jsonl" --hyp ${hyps} --set "${set}" --out "${exp}" --commands "${exp}/commands"
+        ${score} --set "${set}" "${data}/${set}/dialogues.jsonl"
     done
     finish_stage "${exp}/results.json"
 fi

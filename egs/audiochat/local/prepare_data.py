@@ -2,8 +2,9 @@
 
 python local/prepare_data.py --corpora /data/mls --set test data/test
 
-A corpus that comes with dialogues (dialogues.jsonl, instructed.jsonl beside transcripts.txt) keeps them, in several.jsonl
-those again in which the user speaks more than once; of another corpus every utterance is a dialogue of one turn.
+A corpus that comes with dialogues (dialogues.jsonl, instructed.jsonl beside transcripts.txt) keeps them, in
+several.jsonl those again in which the user speaks more than once; of another corpus every utterance is a dialogue of
+one turn.
 """
 
 import argparse
