@@ -17,6 +17,7 @@ setup(
     packages=find_packages(include=["speechllm", "speechllm.*"]),
     install_requires=[
         "espeakng-loader>=0.2.4",  # the voices of the made-up corpora, inside the wheel
+        "jinja2>=3.1",  # chat templates
         "jiwer>=4.0",  # WER and CER
         "jsonargparse>=4.40",  # YAML and flags onto dataclasses
         "kaldiio>=2.18",  # ark and scp

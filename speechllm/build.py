@@ -20,6 +20,7 @@ from speechllm.config import (
     TrainLlmConfig,
     kinds_of,
 )
+from speechllm.data.prompts import ChatTemplate, PromptTemplate
 from speechllm.errors import UserError
 from speechllm.models.adaptors.conv import ConvAdaptor
 from speechllm.models.adaptors.qformer import QformerAdaptor
@@ -28,7 +29,7 @@ from speechllm.models.cmvn import GlobalCmvn
 from speechllm.models.conformer import ConformerEncoder
 from speechllm.models.ctc import CtcModel, SpeechEncoder
 from speechllm.models.espnet_encoder import EspnetEncoder, read_espnet_weights
-from speechllm.models.llm import Llm, load_llm
+from speechllm.models.llm import Llm, LlmTokenizer, load_llm
 from speechllm.models.spec_augment import SpecAugment
 from speechllm.models.speech_llm import SpeechLlm
 
@@ -125,6 +126,24 @@ def build_speech_llm(
         soft_text=config.soft_text,
         ctc_weight=config.ctc_weight,
         packing=config.packing,
+        distill_weight=config.distill_weight,
+        distill_top_k=config.distill_top_k,
+    )
+
+
+def build_template(
+    config: TrainLlmConfig, tokenizer: LlmTokenizer
+) -> PromptTemplate | ChatTemplate:
+    """What turns an utterance into a prompt."""
+    if config.chat:
+        return build_chat_template(config.prompt, tokenizer, config.system)
+    return PromptTemplate(config.prompt, tokenizer.encode, tokenizer.bos_id, tokenizer.eos_id)
+
+
+def build_chat_template(prompt: str, tokenizer: LlmTokenizer, system: str = "") -> ChatTemplate:
+    """A user's turn in the LLM's chat template."""
+    return ChatTemplate(
+        prompt, tokenizer.render_chat, tokenizer.encode, tokenizer.encode_after, system
     )
 
 

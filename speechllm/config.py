@@ -210,6 +210,11 @@ class TrainLlmConfig:
     prompt: str = (
         "{audio}{bos}"  # other marks: {eos} {lang} {language} {prompt}, see data/prompts.py
     )
+    chat: bool = False  # the prompt is a user's turn in the LLM's chat template: no {bos}, no {eos}
+    system: str = ""  # what stands before all turns of a chat
+    target: Literal["text", "transcript"] = (
+        "text"  # transcript: what is said, where text is an answer
+    )
     speech_attention: Literal["causal", "prefix"] = (
         "causal"  # prefix: audio positions see each other both ways
     )
@@ -221,6 +226,8 @@ class TrainLlmConfig:
     )
     ctc_weight: float = 0.0  # of the CTC loss, kept beside the LLM's while the encoder is trained
     packing: bool = False  # short utterances of a batch share rows of the LLM's input
+    distill_weight: float = 0.0  # share of the loss: divergence from what the LLM thinks after text
+    distill_top_k: int = 64  # tokens per position that this is computed from
     target_masking: float = 0.0  # share of target inputs hidden from the LLM in training
     target_masking_beta: float = (
         0.0  # of a language, times (its hours / those of the largest) ^ it; 0: all alike
@@ -254,10 +261,55 @@ class DecodeConfig:
 
 
 @dataclass(frozen=True)
+class RespondConfig:
+    """conf/*/respond.yaml: how an LLM answers transcripts, to teach it to answer speech."""
+
+    prompt: str = "{prompt} {audio}"  # the user's turn, with the transcript in the place of {audio}
+    system: str = ""
+    llm: LlmConfig = field(default_factory=LlmConfig)
+    batch_positions: int = 8000  # prompt tokens per batch, padding included
+    max_prompt_tokens: int = 512  # longer prompts are left out and counted
+    max_tokens: int = 128  # answers that have not ended by then are left out and counted
+    temperature: float = (
+        0.0  # 0: the most likely answer; above: drawn, with a seed for each utterance
+    )
+    top_p: float = 1.0  # drawn from the likeliest tokens that have this much probability together
+    seed: int = 1
+    instructions: list[str] = field(
+        default_factory=list
+    )  # texts that may stand before a transcript
+    instruct_share: float = 0.0  # of the utterances that get one of them
+    refusals: list[str] = field(
+        default_factory=lambda: [
+            "i'm sorry",
+            "i am sorry",
+            "i apologize",
+            "i cannot",
+            "i can't",
+            "i'm not able to",
+            "i am not able to",
+            "as an ai",
+            "i'm just an ai",
+        ]
+    )  # answers that begin so are left out and counted
+    licence: str = ""  # of the answers, as the LLM's licence asks for it
+
+
+@dataclass(frozen=True)
+class ChatConfig:
+    """conf/*/chat.yaml: how dialogues are answered."""
+
+    batch_positions: int = 8000  # LLM positions of prompts per batch, padding included
+    max_tokens: int = 128  # of an answer
+    repetition_penalty: float = 1.0
+
+
+@dataclass(frozen=True)
 class MiniLlmConfig:
     """conf/mini/llm.yaml: the small LLM that the mini preset trains from scratch."""
 
     architecture: Literal["llama", "bloom"] = "llama"
+    chat: bool = False  # it learns to answer in a chat format, in place of reading sentences
     dim: int = 256
     num_layers: int = 4
     num_heads: int = 4

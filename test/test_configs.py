@@ -10,12 +10,14 @@ from transformers import BloomConfig, LlamaConfig
 from speechllm import build
 from speechllm.bin import cli
 from speechllm.config import (
+    ChatConfig,
     ConformerConfig,
     ConvAdaptorConfig,
     DecodeConfig,
     EspnetEncoderConfig,
     FbankConfig,
     MiniLlmConfig,
+    RespondConfig,
     TokenizerConfig,
     TrainCtcConfig,
     TrainLlmConfig,
@@ -31,6 +33,8 @@ CLASSES = {
     "train_ctc": TrainCtcConfig,
     "train_llm": TrainLlmConfig,
     "decode": DecodeConfig,
+    "respond": RespondConfig,
+    "chat": ChatConfig,
     "llm": MiniLlmConfig,
 }
 TABLES = sorted(ROOT.glob("egs/*/conf/*/tables/*.yaml"))

@@ -36,6 +36,7 @@ NEEDED = {  # distribution: (module, lowest version)
     "espeakng-loader": ("espeakng_loader", "0.2.4"),
     "jsonargparse": ("jsonargparse", "4.40"),
     "PyYAML": ("yaml", "6.0"),
+    "jinja2": ("jinja2", "3.1"),
     "jiwer": ("jiwer", "4.0"),
     "sacrebleu": ("sacrebleu", "2.4"),
     "matplotlib": ("matplotlib", "3.8"),

@@ -180,14 +180,13 @@ def load_recognizer(folder, config: DecodeConfig, device, llm_name: str = ""):
 
 def text_side(saved: dict, path):
     """LLM tokenizer, CTC tokenizer and prompt of a speech LLM's checkpoint with this config."""
-    from speechllm.data.prompts import PromptTemplate
+    from speechllm import build
+    from speechllm.config import TrainLlmConfig
     from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.models.llm import LlmTokenizer
 
     tokenizer = LlmTokenizer(str(path / "tokenizer"))
-    template = PromptTemplate(
-        saved["config"]["prompt"], tokenizer.encode, tokenizer.bos_id, tokenizer.eos_id
-    )
+    template = build.build_template(build.nested(TrainLlmConfig, saved["config"]), tokenizer)
     return tokenizer, CtcTokenizer(path / "units.model"), template
 
 

@@ -19,6 +19,12 @@ def get_parser():
         choices=["mls", "covost2"],
         help="corpus whose files are imitated",
     )
+    parser.add_argument(
+        "--speech",
+        default="sentences",
+        choices=["sentences", "questions"],
+        help="what is said; questions: English, with the dialogues of dev and test as JSON lines",
+    )
     parser.add_argument("--langs", help="languages to speak (all that the layout has)")
     parser.add_argument(
         "--train_hours", type=float, default=6.0, help="of all languages together (6)"

@@ -24,28 +24,32 @@ def main(argv=None):
     import dataclasses
 
     from speechllm.data.tables import read_table
+    from speechllm.mini.chat import train_chat_llm
     from speechllm.mini.grammar import LANGS, sentences
     from speechllm.mini.llm import train_llm
     from speechllm.mini.questions import questions
     from speechllm.train.muon import MuonAdamW
 
-    pairs = []
-    for lang in args.langs.split():
-        if lang in LANGS:  # other languages are known from the transcripts alone
-            made = sentences(lang, config.num_sentences, seed=config.seed, split="train")
-            pairs += [(s.text, s.english if lang != "en" else "") for s in made]
     transcripts = list(read_table(args.text).values()) if args.text else []
-    asked = []
-    if "en" in args.langs.split():
-        for question in questions(NUM_QUESTIONS, config.seed, split="train", kinds=("scene",)):
-            asked.append((question.turns[0][1], question.answer))
     settings = dataclasses.asdict(config)
-    for name in ("num_sentences", "lr", "muon_lr"):
+    for name in ("chat", "num_sentences", "lr", "muon_lr"):
         settings.pop(name)
 
     def make_optimizer(matrices, others):
         return MuonAdamW(matrices, others, config.muon_lr, config.lr)
 
+    if config.chat:
+        train_chat_llm(args.out, transcripts, make_optimizer=make_optimizer, **settings)
+        return
+    pairs = []
+    for lang in args.langs.split():
+        if lang in LANGS:  # other languages are known from the transcripts alone
+            made = sentences(lang, config.num_sentences, seed=config.seed, split="train")
+            pairs += [(s.text, s.english if lang != "en" else "") for s in made]
+    asked = []
+    if "en" in args.langs.split():
+        for question in questions(NUM_QUESTIONS, config.seed, split="train", kinds=("scene",)):
+            asked.append((question.turns[0][1], question.answer))
     train_llm(args.out, pairs, transcripts, asked, make_optimizer=make_optimizer, **settings)
 
 

@@ -25,6 +25,7 @@ def main(argv=None):
     config, args = cli.parse(get_parser(argv), TrainLlmConfig, argv)
     decode_config = cli.read_config(DecodeConfig, args.decode_config)
     check(decode_config)
+    import operator
     import tempfile
     from functools import partial
     from pathlib import Path
@@ -37,8 +38,8 @@ def main(argv=None):
     from speechllm.data.collate import collate_llm, make_loader
     from speechllm.data.dataset import LlmDataset
     from speechllm.data.manifest import Manifest
-    from speechllm.data.prompts import PromptTemplate
     from speechllm.data.tokenizer import CtcTokenizer
+    from speechllm.errors import UserError
     from speechllm.models.alignment import unit_embeddings
     from speechllm.models.llm import LlmTokenizer, load_llm
     from speechllm.train import distributed
@@ -55,7 +56,12 @@ def main(argv=None):
         with torch.no_grad():
             table = unit_embeddings(units.unit_texts(), tokenizer.ids_of_piece, llm.embed)
         model.start_from_text(table, config.alignment_weight)
-    template = PromptTemplate(config.prompt, tokenizer.encode, tokenizer.bos_id, tokenizer.eos_id)
+    template = build.build_template(config, tokenizer)
+    if config.distill_weight and not config.chat:
+        raise UserError(
+            f"distill_weight {config.distill_weight} compares with a text prompt, which only a chat has; set chat: true"
+        )
+    wanted = operator.attrgetter(config.target)
 
     manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow")
     template.parts(manifest.row(0))  # a mark that nothing is known for stops here
@@ -66,9 +72,10 @@ def main(argv=None):
     dataset = LlmDataset(
         manifest,
         template.parts,
-        lambda row: [*tokenizer.encode(row.text), tokenizer.eos_id],
+        lambda row: [*tokenizer.encode(wanted(row)), tokenizer.eos_id],
         units.encode if config.ctc_weight else None,
         masking if config.target_masking else None,
+        template.text_parts if config.distill_weight else None,
     )
     load = partial(make_loader, dataset, collate=collate_llm, num_workers=config.data.num_workers)
     batches = training.epoch_batches(manifest, chosen, config.data, config.train.seed, setup, load)
@@ -77,7 +84,7 @@ def main(argv=None):
     validate = training.validator(
         args.valid_dir,
         llm_recognizer(model, tokenizer, units, template, decode_config, setup.device),
-        lambda row: row.text,
+        wanted,
         model,
         decode_config.batch_frames,
         config.train.valid_utts,

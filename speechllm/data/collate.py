@@ -38,6 +38,7 @@ def collate_llm(utts: list[dict]) -> dict:
         targets: B LongTensors
         units, unit_lens: (S, U) and (S,) as for CTC, of the audio parts, if the utterances have units
         target_masking: (B,) share of the target to hide, if the utterances have one
+        text_prompts: B lists of LongTensors, if the utterances have a text prompt
     """
     feats, prompts = [], []
     for utt in utts:
@@ -51,6 +52,8 @@ def collate_llm(utts: list[dict]) -> dict:
         "prompts": prompts,
         "targets": [u["target"] for u in utts],
     }
+    if "text_prompt" in utts[0]:
+        batch["text_prompts"] = [u["text_prompt"] for u in utts]
     if "units" in utts[0]:
         units = [part for utt in utts for part in utt["units"]]
         batch["units"] = pad_sequence(units, batch_first=True)

@@ -38,6 +38,7 @@ class LlmDataset(Dataset):
         encode_target: token ids of a row's target, its end included.
         encode_units: CTC units of a transcript, where the encoder learns to write them along the way.
         masking: by language the share of the target that is hidden from the LLM, where some is.
+        make_text_prompt: parts of the same prompt in text alone, which then come as ``"text_prompt"``.
     """
 
     def __init__(
@@ -47,9 +48,11 @@ class LlmDataset(Dataset):
         encode_target: Callable[[Row], list[int]],
         encode_units: Callable[[str], list[int]] | None = None,
         masking: dict[str, float] | None = None,
+        make_text_prompt: Callable[[Row], list] | None = None,
     ):
         self.manifest, self.make_prompt, self.encode_target = manifest, make_prompt, encode_target
         self.encode_units, self.masking = encode_units, masking
+        self.make_text_prompt = make_text_prompt
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -64,6 +67,6 @@ class LlmDataset(Dataset):
         }
         if self.encode_units:
             utt["units"] = [torch.tensor(self.encode_units(row.transcript), dtype=torch.long)]
-        if self.masking:
-            utt["masking"] = self.masking[row.lang]
+        if self.make_text_prompt:
+            utt["text_prompt"] = self.make_text_prompt(row)
         return utt

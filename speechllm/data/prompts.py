@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 
+from speechllm.data.dialogue import Part, Turn, prompt_parts
 from speechllm.data.rows import Row
 from speechllm.errors import UserError
 
@@ -78,3 +79,62 @@ class PromptTemplate:
         text += self.template[at:]
         ids += self.encode(text) if text else []
         return parts + [torch.tensor(ids)] if ids else parts
+
+
+class ChatTemplate:
+    """Turn an utterance into a prompt in the LLM's own chat format: what a user says, in audio or as text.
+
+    ``template`` is the user's turn with the marks of ``PromptTemplate`` but for the special tokens, which are the chat
+    format's business; an utterance without utt2prompt has nothing for ``{prompt}``: ``"{prompt} {audio}"``.
+
+    Args:
+        template: the text with its marks.
+        render, encode, encode_after: see data/dialogue.py.
+        system: what stands before all turns, "" for nothing.
+
+    Raises:
+        UserError: the template does not have exactly one ``{audio}``.
+    """
+
+    def __init__(
+        self,
+        template: str,
+        render: Callable[[list[dict]], str],
+        encode: Callable[[str], list[int]],
+        encode_after: Callable[[str], list[int]],
+        system: str = "",
+    ):
+        if template.count("{audio}") != 1:
+            raise UserError(f"prompt {template!r} must have {{audio}} exactly once")
+        self.template, self.system = template, system
+        self.render, self.encode, self.encode_after = render, encode, encode_after
+
+    def parts(self, row: Row) -> list:
+        """Parts of an utterance's prompt: LongTensors of token ids, and 0 for the audio."""
+        return self.parts_of(self.turns(row))
+
+    def text_parts(self, row: Row) -> list:
+        """The same with the transcript in place of the audio: one LongTensor."""
+        return self.parts_of(self.turns(row, row.transcript))
+
+    def parts_of(self, turns: tuple[Turn, ...]) -> list:
+        """Parts of a dialogue's prompt, see ``prompt_parts``."""
+        return prompt_parts(turns, self.render, self.encode, self.encode_after)
+
+    def turns(self, row: Row, transcript: str | None = None) -> tuple[Turn, ...]:
+        """The dialogue in which an utterance is the user's only turn, in audio unless a transcript is given."""
+        values = {"prompt": ""} | prompt_values(row)
+
+        def filled(text: str) -> str:
+            for mark in MARKS.findall(text):
+                if mark not in values:
+                    known = ", ".join(f"{{{m}}}" for m in ("audio", *values))
+                    raise UserError(
+                        f"prompt {self.template!r}: {row.utt_id} has nothing for {{{mark}}}, only {known}"
+                    )
+            return " ".join(MARKS.sub(lambda mark: values[mark.group(1)], text).split())
+
+        before, after = map(filled, self.template.split("{audio}"))
+        said = Part(audio=row.utt_id) if transcript is None else Part(text=transcript)
+        user = Turn("user", (Part(text=before), said, Part(text=after)))
+        return (Turn("system", (Part(text=self.system),)), user) if self.system else (user,)

@@ -1,5 +1,6 @@
 """Autoregressive search with an LLM over a batch of prompts of different lengths."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -34,6 +35,7 @@ def greedy(
     eos_id: int,
     speech: list[Tensor] | None = None,
     repetition_penalty: float = 1.0,
+    choose: Callable | None = None,
 ) -> list[Hypothesis]:
     """The most likely token at every step until the end token or a row's own limit.
 
@@ -44,6 +46,7 @@ def greedy(
         rows: B prompts (L_b, H).
         max_tokens: per row the greatest number of output tokens, without the end token.
         speech: per row the audio part numbers (L_b,) where attention over audio is not causal.
+        choose: from log-probabilities (B', V) and the numbers of these rows to other tokens (B',), see ``sampler``.
     """
     hyps = [Hypothesis() for _ in rows]
     logits, state = llm.start(rows, speech)
@@ -53,7 +56,8 @@ def greedy(
         if repetition_penalty != 1.0:
             logits = penalise_repetition(logits, seen, repetition_penalty)
         log_probs = logits.log_softmax(-1)
-        scores, tokens = log_probs.max(-1)
+        tokens = log_probs.argmax(-1) if choose is None else choose(log_probs, active)
+        scores = log_probs.gather(1, tokens[:, None])[:, 0]
         keep = []
         for i, (b, token, score) in enumerate(
             zip(active, tokens.tolist(), scores.tolist(), strict=True)
@@ -76,3 +80,25 @@ def greedy(
             active, tokens, seen = [active[i] for i in keep], tokens[kept], seen[kept]
         seen[torch.arange(len(active)), tokens] = True
         logits = llm.step(state, tokens)
+
+
+def sampler(seeds: list[int], temperature: float, top_p: float = 1.0) -> Callable:
+    """The function ``choose`` of ``greedy`` that draws tokens, the same for a row in whatever batch it is.
+
+    Args:
+        seeds: one per row.
+        temperature: above 0; below 1 likely tokens become likelier.
+        top_p: draw from the likeliest tokens that have this much probability together (arXiv:1904.09751).
+    """
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def choose(log_probs: Tensor, rows: list[int]) -> Tensor:
+        probs, token_ids = (log_probs / temperature).softmax(-1).sort(-1, descending=True)
+        probs = probs.masked_fill(probs.cumsum(-1) - probs >= top_p, 0.0).cpu()
+        places = [
+            torch.multinomial(row, 1, generator=generators[b])
+            for row, b in zip(probs, rows, strict=True)
+        ]
+        return token_ids.gather(1, torch.stack(places).to(token_ids.device))[:, 0]
+
+    return choose

@@ -61,8 +61,16 @@ class Spoken:
     seconds: float
 
 
-def plan(lang: str, size: Size) -> list[Reading]:
-    """All readings of one language; no sentence is read twice, and no speaker is in two sets."""
+def single_sentences(lang: str, num: int, seed: int, split: str) -> list[tuple[Sentence]]:
+    return [(sentence,) for sentence in sentences(lang, num, seed, split=split)]
+
+
+def plan(lang: str, size: Size, draw: Callable = single_sentences) -> list[Reading]:
+    """All readings of one language; no sentence is read twice, and no speaker is in two sets.
+
+    Args:
+        draw: from language, number, seed and set to tuples of what one speaker reads in a row; it has a ``text``.
+    """
     readings = []
     utts = {"dev": size.dev_utts, "test": size.test_utts}
     for set_name, num_speakers in (("train", size.speakers), ("dev", 4), ("test", 6)):
@@ -73,9 +81,9 @@ def plan(lang: str, size: Size) -> list[Reading]:
         if set_name == "train":
             seconds = size.train_seconds / num_speakers
             num = num_speakers * (int(seconds / SHORTEST) + 1)
-        texts = sentences(lang, num, size.seed, split=set_name)
+        groups = draw(lang, num, size.seed, set_name)
         for index, speaker in enumerate(draw_speakers(lang, set_name, num_speakers, size.seed)):
-            share = tuple(texts[index::num_speakers])
+            share = tuple(text for group in groups[index::num_speakers] for text in group)
             readings.append(Reading(lang, set_name, speaker, share, seconds, size.seed))
     return readings
 

@@ -26,10 +26,20 @@ TRANSLATE = "translate to english:"
 TRANSCRIPT_WEIGHT = 10
 
 
-def train_tokenizer(texts: list[str], vocab_size: int, out_dir: Path):
+def train_tokenizer(
+    texts: list[str],
+    vocab_size: int,
+    out_dir: Path,
+    symbols: tuple[str, ...] = (),
+    chat_template: str = "",
+):
     """SentencePiece BPE in the two files that transformers reads as a LlamaTokenizer.
 
     A text that does not support ``vocab_size`` pieces gets fewer.
+
+    Args:
+        symbols: strings that are one token each wherever they stand, as the marks of a chat format.
+        chat_template: in jinja, for an LLM that chats.
 
     Raises:
         UserError: the text has more characters than that.
@@ -42,6 +52,7 @@ def train_tokenizer(texts: list[str], vocab_size: int, out_dir: Path):
             model_type="bpe",
             character_coverage=1.0,
             byte_fallback=True,  # no text is unreadable for a real LLM either
+            user_defined_symbols=list(symbols),
             unk_id=UNK_ID,
             bos_id=BOS_ID,
             eos_id=EOS_ID,
@@ -51,7 +62,7 @@ def train_tokenizer(texts: list[str], vocab_size: int, out_dir: Path):
         )
     except RuntimeError as error:
         if match := re.search(r"set it to a value <= (\d+)", str(error)):
-            return train_tokenizer(texts, int(match.group(1)), out_dir)
+            return train_tokenizer(texts, int(match.group(1)), out_dir, symbols, chat_template)
         raise UserError(
             f"vocab_size {vocab_size} of the small LLM is too small for the characters of its text "
             f"({' '.join(str(error).split())[-120:]}); raise it in conf/mini/llm.yaml"
@@ -65,6 +76,10 @@ def train_tokenizer(texts: list[str], vocab_size: int, out_dir: Path):
         "unk_token": "<unk>",
         "model_max_length": 1024,
     }
+    if symbols:
+        settings["extra_special_tokens"] = list(symbols)
+    if chat_template:
+        settings["chat_template"] = chat_template
     (out_dir / "tokenizer_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
     return AutoTokenizer.from_pretrained(out_dir)
 
@@ -159,8 +174,12 @@ def documents(
                 yield [*source, BOS_ID, *wanted, EOS_ID], len(source)
 
 
-def batches(docs: Iterator[tuple[list[int], int]], batch_tokens: int, pool: int = 2048):
-    """Endless batches (ids (B, L), labels (B, L), -100 where nothing is predicted), similar lengths together."""
+def batches(docs: Iterator[tuple], batch_tokens: int, pool: int = 2048):
+    """Endless batches (ids (B, L), labels (B, L), -100 where nothing is predicted), similar lengths together.
+
+    Args:
+        docs: ids, and the position from which on they are predicted or a list of the positions that are.
+    """
     rng = random.Random(0)
     while True:
         chunk = sorted((next(docs) for _ in range(pool)), key=lambda doc: len(doc[0]))
@@ -178,7 +197,8 @@ def batches(docs: Iterator[tuple[list[int], int]], batch_tokens: int, pool: int 
             labels = torch.full((len(group), L), -100)
             for row, (doc, first) in enumerate(group):
                 ids[row, : len(doc)] = torch.tensor(doc)
-                labels[row, first : len(doc)] = ids[row, first : len(doc)]
+                wanted = list(range(first, len(doc))) if isinstance(first, int) else first
+                labels[row, wanted] = ids[row, wanted]
             yield ids, labels
 
 
@@ -213,6 +233,13 @@ def new_model(
 def decoder_layers(model) -> torch.nn.ModuleList:
     """The repeated blocks."""
     return next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList))
+
+
+def matrices_and_others(model) -> tuple[list, list]:
+    """The matrices inside the blocks, and all other parameters."""
+    inner = [p for layer in decoder_layers(model) for p in layer.parameters() if p.dim() == 2]
+    names = {id(p) for p in inner}
+    return inner, [p for p in model.parameters() if id(p) not in names]
 
 
 def train_llm(
@@ -268,12 +295,15 @@ def train_llm(
     print(
         f"small LLM: {sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens"
     )
-    inner = [p for layer in decoder_layers(model) for p in layer.parameters() if p.dim() == 2]
-    names = {id(p) for p in inner}
-    optimizer = make_optimizer(inner, [p for p in model.parameters() if id(p) not in names])
+    optimizer = make_optimizer(*matrices_and_others(model))
     space_id = tokenizer.convert_tokens_to_ids("\u2581")
     docs = documents(sentences, encode, len(tokenizer), random.Random(seed), space_id, asked)
-    stream = batches(docs, batch_tokens)
+    learn(model, batches(docs, batch_tokens), optimizer, warmup_steps, max_steps, log_every)
+    save(model, building, out_dir)
+
+
+def learn(model, stream, optimizer, warmup_steps: int, max_steps: int, log_every: int):
+    """Train on batches of ``batches``; the rate of every group follows a warm-up and a half cosine."""
     start = time.monotonic()
     for step in range(1, max_steps + 1):
         decayed = 0.5 * (1 + math.cos(math.pi * step / max_steps))
@@ -290,6 +320,10 @@ def train_llm(
         if step % log_every == 0 or step == max_steps:
             left = (time.monotonic() - start) / step * (max_steps - step)
             print(f"step {step}/{max_steps} loss {loss.item():.3f} left {left:.0f} s", flush=True)
+
+
+def save(model, building: Path, out_dir: Path):
+    """Write the model beside its tokenizer in ``building``, which then takes the place of ``out_dir``."""
     model.save_pretrained(building)
     shutil.rmtree(out_dir, ignore_errors=True)
     os.replace(building, out_dir)

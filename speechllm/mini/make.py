@@ -9,7 +9,8 @@ from pathlib import Path
 
 from speechllm.errors import UserError
 from speechllm.mini import covost_layout, mls_layout
-from speechllm.mini.corpus import Size, fingerprint, plan, record
+from speechllm.mini.corpus import Size, fingerprint, plan, record, single_sentences
+from speechllm.mini.dialogues import spoken_questions, write_dialogues
 
 LAYOUTS = {"mls": mls_layout, "covost2": covost_layout}
 MADE = "made.json"  # in every language's folder: what it was made from
@@ -46,8 +47,12 @@ def make_corpus(
     speakers: int,
     seed: int,
     nj: int,
+    speech: str = "sentences",
 ) -> None:
     """Write one folder per language below ``out``; a finished one with the same settings is kept.
+
+    Args:
+        speech: what is said: "sentences", or "questions" (English, layout mls), of dev and test with their dialogues.
 
     Raises:
         UserError: for an unknown language, a size that is not positive, a folder that is not ours.
@@ -64,15 +69,19 @@ def make_corpus(
     for option, value in (("train_hours", train_hours), ("speakers", speakers), ("nj", nj)):
         if value <= 0:
             raise UserError(f"--{option} is {value}; it should be above 0")
+    if speech == "questions" and layout != "mls":
+        raise UserError(f"--speech questions: layout mls has them, {layout} has not")
     size = Size(train_hours * 3600 / len(names), dev_utts, test_utts, speakers, seed)
     for lang in names:
-        make_language(Path(out), layout, lang, size, nj)
+        make_language(Path(out), layout, lang, size, nj, speech)
 
 
-def make_language(out: Path, layout: str, lang: str, size: Size, nj: int) -> None:
+def make_language(
+    out: Path, layout: str, lang: str, size: Size, nj: int, speech: str = "sentences"
+) -> None:
     """Write one language's folder under another name, which it loses when it is complete."""
     module = LAYOUTS[layout]
-    readings = plan(lang, size)
+    readings = plan(lang, size, spoken_questions if speech == "questions" else single_sentences)
     made_from = fingerprint(readings, size) | {"layout": layout}
     root = out / module.FOLDERS[lang]
     if root.exists():
@@ -87,6 +96,8 @@ def make_language(out: Path, layout: str, lang: str, size: Size, nj: int) -> Non
     progress = Progress(lang, len(readings))
     results = record(readings, module.writer(partial), nj, progress)
     module.write_index(partial, readings, results)
+    if speech == "questions":
+        write_dialogues(partial, readings, results)
     (partial / MADE).write_text(json.dumps(made_from))
     if root.exists():
         shutil.rmtree(root)

@@ -3,11 +3,15 @@
 This is the only module of the package, beside the one that makes the small LLM, that knows transformers and peft.
 """
 
+import hashlib
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from jinja2 import TemplateError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.cache_utils import DynamicLayer
@@ -25,6 +29,19 @@ ATTENTION_TARGETS = (
 IA3_TARGETS = (("k_proj", "v_proj", "down_proj"), ("query_key_value", "dense_4h_to_h"))
 FEED_FORWARD = ("down_proj", "dense_4h_to_h")
 NO_4D_MASK = ("bloom",)  # families that build position biases from a 2-D mask
+LLAMA2_CHAT_NAME = re.compile(r"llama[-_]?2.*chat", re.IGNORECASE)
+# The format of Llama-2-chat, for copies of it that come without a template.
+LLAMA2_CHAT = (
+    "{% if messages[0]['role'] == 'system' %}{% set rest = messages[1:] %}"
+    "{% set system = '<<SYS>>\\n' + messages[0]['content'] | trim + '\\n<</SYS>>\\n\\n' %}"
+    "{% else %}{% set rest = messages %}{% set system = '' %}{% endif %}"
+    "{% for message in rest %}"
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('turns of user and assistant should take turns') }}{% endif %}"
+    "{% set said = (system if loop.index0 == 0 else '') + message['content'] | trim %}"
+    "{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + said + ' [/INST]' }}"
+    "{% else %}{{ ' ' + said + ' ' + eos_token }}{% endif %}{% endfor %}"
+)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -247,6 +264,53 @@ class Llm(nn.Module):
         correct = (logits.detach().argmax(-1) == labels).sum()
         return F.cross_entropy(logits, labels, reduction="sum"), labelled.sum(), correct
 
+    @property
+    def context_len(self) -> int | None:
+        """Positions that the LLM was made for; None where it sets no limit."""
+        return getattr(self.config, "max_position_embeddings", None)
+
+    def target_logits(
+        self, rows: list[Tensor], targets: list[Tensor], speech: list[Tensor] | None = None
+    ) -> list[Tensor]:
+        """Logits (U_b, V) with which each token of a target is predicted after its prompt.
+
+        Args:
+            rows: B embeddings (L_b, H) of prompts.
+            targets: per row token ids (U_b,).
+            speech: as in ``read_prompts``.
+        """
+        joined = [
+            torch.cat([row, self.embed(target[:-1].to(row.device))])
+            for row, target in zip(rows, targets, strict=True)
+        ]
+        inputs = torch.nn.utils.rnn.pad_sequence(joined, batch_first=True)
+        mask = None
+        if speech is not None:
+            L = inputs.size(1)
+            spans = torch.stack([F.pad(span, (0, L - len(span))) for span in speech])
+            lens = torch.tensor([len(row) for row in joined])
+            mask = prefix_mask(lens, spans).to(inputs.device)
+        hidden = self.hidden(inputs, mask)
+        return [
+            self.logits(h[len(row) - 1 : len(row) - 1 + len(target)])
+            for h, row, target in zip(hidden, rows, targets, strict=True)
+        ]
+
+    def empty_state(self) -> DecodeState:
+        """The state of one row that has read nothing."""
+        device = self.model.get_input_embeddings().weight.device
+        mask = torch.ones(1, 0, dtype=torch.bool, device=device)
+        return DecodeState(DynamicCache(config=self.config), mask, mask.new_zeros(1).long())
+
+    def read_embeddings(self, state: DecodeState, inputs: Tensor) -> Tensor:
+        """Read (1, L, H) after what the one row of a state has read; hidden states (1, L, H)."""
+        L = inputs.size(1)
+        at = torch.arange(L, device=inputs.device)
+        state.mask = torch.cat([state.mask, state.mask.new_ones(1, L)], 1)
+        hidden = self.hidden(inputs, state.mask, state.positions[:, None] + at, state.cache)
+        state.positions = state.positions + L
+        return hidden
+
     def read_prompts(
         self,
         rows: list[Tensor],
@@ -377,6 +441,18 @@ def load_llm_config(name: str):
         ) from error
 
 
+def llm_revision(name: str) -> str:
+    """Which weights a Hugging Face name or folder stands for: the commit, or a hash of the folder's weight files."""
+    if not Path(name).is_dir():
+        return str(getattr(load_llm_config(name), "_commit_hash", None))
+    digest = hashlib.sha256()
+    for path in sorted([*Path(name).glob("*.safetensors"), *Path(name).glob("*.bin")]):
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return f"sha256:{digest.hexdigest()}"
+
+
 class LlmTokenizer:
     """The LLM's own tokenizer: text to ids without special tokens, ids to text.
 
@@ -401,6 +477,37 @@ class LlmTokenizer:
             self.tokenizer.bos_token_id if self.tokenizer.bos_token_id is not None else self.eos_id
         )
         self.unk_id = self.tokenizer.unk_token_id
+        self.name = name
+        if self.tokenizer.chat_template is None and LLAMA2_CHAT_NAME.search(name):
+            self.tokenizer.chat_template = LLAMA2_CHAT
+
+    def render_chat(self, messages: list[dict]) -> str:
+        """The text of a dialogue in the LLM's chat template, up to where the assistant begins to answer.
+
+        Args:
+            messages: {"role", "content"} each.
+
+        Raises:
+            UserError: there is no template, or it does not take such a dialogue.
+        """
+        if self.tokenizer.chat_template is None:
+            raise UserError(
+                f"the tokenizer of {self.name!r} has no chat template; choose an LLM that was trained to chat"
+            )
+        try:
+            return self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
+        except TemplateError as error:
+            raise UserError(
+                f"the chat template of {self.name!r} does not take this dialogue: {' '.join(str(error).split())}"
+            ) from error
+
+    def encode_after(self, text: str) -> list[int]:
+        """Ids of a text that goes on after a word, or after audio, which ends as a word does."""
+        word = self.encode("a")
+        ids = self.encode("a" + text)
+        return ids[len(word) :] if ids[: len(word)] == word else self.encode(text)
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)

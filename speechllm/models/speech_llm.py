@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from speechllm.errors import UserError
 from speechllm.models.alignment import BLANK_ID, misalignment
 from speechllm.models.ctc import ctc_losses
+from speechllm.models.distill import divergence, top_log_probs
 from speechllm.models.join import IGNORE_INDEX, join, pack
 from speechllm.models.lengths import lens_to_mask
 from speechllm.models.llm import Llm, prefix_mask
@@ -34,6 +35,9 @@ class SpeechLlm(nn.Module):
             starts at zero.
         ctc_weight: of the CTC loss beside the LLM's cross-entropy; above 0 the head learns along.
         packing: whether short utterances of a training batch share rows of the LLM's input.
+        distill_weight: share of the loss that is the divergence from what the LLM thinks of the target after a text
+            prompt; the cross-entropy has the rest of 1.
+        distill_top_k: tokens per position that the divergence is computed from.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class SpeechLlm(nn.Module):
         soft_text: bool = False,
         ctc_weight: float = 0.0,
         packing: bool = False,
+        distill_weight: float = 0.0,
+        distill_top_k: int = 64,
     ):
         super().__init__()
         if (attention == "prefix" or packing) and not llm.takes_4d_mask:
@@ -57,6 +63,11 @@ class SpeechLlm(nn.Module):
             raise UserError(
                 f"{option} needs an LLM and an attention that take a 4-D mask; a "
                 f"{llm.config.model_type} with this attention does not, use {instead} (or llm.attention sdpa)"
+            )
+        if packing and distill_weight:
+            raise UserError(
+                "packing and distill_weight do not go together: the text prompts are not packed; "
+                "set packing: false"
             )
         self.speech = speech.requires_grad_(train_encoder)
         self.adaptor, self.llm = adaptor, llm
@@ -73,6 +84,7 @@ class SpeechLlm(nn.Module):
         self.target_masking, self.mask_id = target_masking, mask_id
         self.register_buffer("embedding_rms", llm.embedding_rms())
         self.alignment_weight, self.packing = 0.0, packing
+        self.distill_weight, self.distill_top_k = distill_weight, distill_top_k
 
     def start_from_text(self, unit_embeddings: Tensor, alignment_weight: float = 0.0):
         """Tell the model before training what the CTC units look like in the LLM.
@@ -168,10 +180,12 @@ class SpeechLlm(nn.Module):
         units: Tensor | None = None,
         unit_lens: Tensor | None = None,
         target_masking: Tensor | None = None,
+        text_prompts: list[list] | None = None,
     ):
         """Sum of the cross-entropies over all target tokens, their number, and the share predicted right.
 
-        With an alignment weight and ``ctc_weight`` the sums of the other losses come on top.
+        With an alignment weight and ``ctc_weight`` the sums of the other losses come on top; ``distill_weight`` takes
+        its share of the cross-entropies.
 
         Args:
             feats, feat_lens: (S, T, F), (S,) every audio part of the batch.
@@ -179,6 +193,7 @@ class SpeechLlm(nn.Module):
             targets: per utterance the ids to be predicted, ending in the end-of-sequence token.
             units, unit_lens: (S, U), (S,) CTC units of every audio part, for ``ctc_weight``.
             target_masking: (B,) share of each target that is hidden, in the place of that of all.
+            text_prompts: per utterance its prompt with text in place of audio, for ``distill_weight``.
         """
         encoder_out, encoder_lens = self.listen(feats, feat_lens)
         speech, lens = self.place(encoder_out, encoder_lens)
@@ -193,6 +208,10 @@ class SpeechLlm(nn.Module):
         hidden = self.llm.hidden(inputs, mask, positions)
         loss, num_tokens, correct = self.llm.loss(hidden, joined.labels.to(hidden.device))
         stats = {"accuracy": correct / num_tokens}
+        if self.training and self.distill_weight:
+            kl = self.divergence(hidden, joined.labels, text_prompts, targets)
+            loss = (1 - self.distill_weight) * loss + self.distill_weight * kl
+            stats["divergence"] = kl.detach() / num_tokens
         if self.training and self.alignment_weight:
             distances = self.misalignment(encoder_out, encoder_lens, speech)
             loss = loss + self.alignment_weight * distances.sum()
@@ -202,6 +221,18 @@ class SpeechLlm(nn.Module):
             loss = loss + self.ctc_weight * losses.sum()
             stats["ctc_loss"] = losses.detach().sum() / unit_lens.sum()
         return loss, num_tokens, stats
+
+    def divergence(
+        self, hidden: Tensor, labels: Tensor, text_prompts: list[list], targets
+    ) -> Tensor:
+        """Sum over all target tokens of the divergence from what the LLM thinks after text prompts."""
+        nothing = self.embedding_rms.new_zeros(0, 1, self.llm.dim)
+        with torch.no_grad():
+            inputs, joined = self.inputs(nothing, torch.zeros(0).long(), text_prompts, targets)
+            after_text = self.llm.hidden(inputs)[joined.labels.to(inputs.device) >= 0]
+            expected = top_log_probs(self.llm, after_text, self.distill_top_k)
+        logits = self.llm.logits(hidden[labels.to(hidden.device) >= 0])
+        return divergence(*expected, logits).sum()
 
     def misalignment(self, encoder_out: Tensor, encoder_lens: Tensor, speech: Tensor) -> Tensor:
         """How far speech positions (S, N, H) are from the units that the CTC head hears in the frames (S, T', D)."""

@@ -6,7 +6,16 @@ from datetime import date
 from speechllm.score import environment
 from speechllm.score.evaluate import ALL, AVERAGE
 
-UNITS = {"wer": "WER (%)", "cer": "CER (%)", "bleu": "BLEU", "chrf": "chrF2"}
+UNITS = {
+    "accuracy": "right answers (%)",
+    "perplexity": "perplexity of the text prompt's answers",
+    "agreement": "answers that read as the text prompt's (%)",
+    "kl": "divergence from the text prompt (nats per token)",
+    "wer": "WER (%)",
+    "cer": "CER (%)",
+    "bleu": "BLEU",
+    "chrf": "chrF2",
+}
 ERROR_METRICS = ("wer", "cer")
 COUNTS = {
     "ref_words": "words",

@@ -1,0 +1,158 @@
+"""Talk with a trained speech LLM in a terminal, in text or with audio files.
+
+python -m speechllm.bin.chat --model exp/mini/llm
+
+A line is a turn: text, /audio FILE, or text and then /audio FILE. The LLM remembers the turns before.
+/new begins a new dialogue, /quit ends.
+"""
+
+import sys
+
+from speechllm.bin import cli
+from speechllm.config import ChatConfig, FbankConfig
+
+AUDIO = "/audio"
+
+
+def get_parser(argv=None):
+    parser = cli.config_parser(__doc__, ChatConfig, argv)
+    parser.add_argument("--model", required=True, help="experiment folder of a speech LLM")
+    parser.add_argument("--llm", default="", help="its LLM, if it is not where it was in training")
+    parser.add_argument("--fbank", default="", help="YAML of the extract_fbank command")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0: most likely words (0)")
+    parser.add_argument("--top_p", type=float, default=1.0, help="of drawn words (1)")
+    parser.add_argument("--seed", type=int, default=1, help="of drawn words (1)")
+    return parser
+
+
+class Chat:
+    """A dialogue of text and audio turns with a trained model.
+
+    Args:
+        model: a SpeechLlm; template: its ``ChatTemplate``.
+        extract: samples (N,) to features (T, F).
+    """
+
+    def __init__(self, model, tokenizer, template, extract, sample_rate: int, device):
+        from speechllm.errors import UserError
+
+        if model.attention != "causal":
+            raise UserError(
+                f"speech_attention {model.attention}: a dialogue is read bit by bit, which needs causal attention"
+            )
+        self.model, self.tokenizer, self.template = model, tokenizer, template
+        self.extract, self.sample_rate, self.device = extract, sample_rate, device
+        self.begin()
+
+    def begin(self):
+        """Forget everything."""
+        from speechllm.decode.session import Session
+
+        self.turns, self.speech = (), []
+        self.session = Session(self.model.llm, self.tokenizer.eos_id)
+
+    def hear(self, path: str):
+        """Speech positions (N, H) of an audio file."""
+        import numpy as np
+        import torch
+
+        from speechllm.data.audio import read_audio
+
+        samples = read_audio(path, self.sample_rate)
+        samples = np.pad(samples, (0, max(0, self.extract.length - len(samples))))
+        feats = self.extract(samples)[None].to(self.device)
+        speech, lens = self.model.encode(feats, torch.tensor([feats.size(1)], device=self.device))
+        return speech[0, : lens[0]]
+
+    def say(self, parts: tuple, max_tokens: int, choose=None):
+        """Take a user's turn and give the assistant's answer, piece by piece.
+
+        Raises:
+            UserError: audio that cannot be read, a dialogue longer than the LLM's context; the turn is then forgotten.
+        """
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        from speechllm.data.dialogue import Part, Turn, check_context
+
+        with torch.inference_mode():
+            speech = self.speech + [self.hear(part.audio) for part in parts if part.audio]
+            turns = (*self.turns, Turn("user", parts))
+            prompt = self.template.parts_of(turns)
+            lens = [len(positions) for positions in speech]
+            padded = self.model.embedding_rms.new_zeros(0, 1, self.model.llm.dim)
+            if speech:
+                padded = pad_sequence(speech, batch_first=True)
+            (row,), _ = self.model.rows_of(padded, torch.tensor(lens).long(), [prompt])
+            check_context(len(row) + max_tokens, self.model.llm.context_len, "this dialogue")
+        logits = self.session.prompt(prompt, lens, row)
+        ids, shown = [], ""
+        for token_id in self.session.answer(logits, max_tokens, choose):
+            ids.append(token_id)
+            text = self.tokenizer.decode(ids).lstrip()
+            if text.startswith(shown) and not text.endswith("\ufffd"):  # half a character so far
+                yield text[len(shown) :]
+                shown = text
+        answer = self.tokenizer.decode(ids).strip()
+        if not answer.startswith(shown.rstrip()) or len(answer) > len(shown):
+            yield answer[len(shown) :]
+        self.speech, self.turns = speech, (*turns, Turn("assistant", (Part(text=answer),)))
+
+
+def parse_line(line: str) -> tuple:
+    """Parts of a turn: text, then audio.
+
+    Raises:
+        UserError: /audio without a file.
+    """
+    from speechllm.data.dialogue import Part
+    from speechllm.errors import UserError
+
+    text, mark, path = line.partition(AUDIO)
+    if mark and not path.strip():
+        raise UserError("/audio: which file? Write /audio FILE")
+    parts = [Part(text=text.strip())] if text.strip() else []
+    return (*parts, Part(audio=path.strip())) if mark else tuple(parts)
+
+
+def main(argv=None):
+    config, args = cli.parse(get_parser(argv), ChatConfig, argv)
+    fbank = cli.read_config(FbankConfig, args.fbank)
+    import torch
+
+    from speechllm import build
+    from speechllm.bin.decode import text_side
+    from speechllm.config import TrainLlmConfig
+    from speechllm.data.fbank import Fbank
+    from speechllm.decode.llm import sampler
+    from speechllm.errors import UserError
+
+    model, saved, path = build.load_speech_llm(args.model, args.llm)
+    if not build.nested(TrainLlmConfig, saved["config"]).chat:
+        raise UserError(f"{args.model}: not trained with chat: true, so it has no turns to answer")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    tokenizer, _, template = text_side(saved, path)
+    extract = Fbank(saved["num_mel_bins"], fbank.sample_rate)
+    chat = Chat(model.to(device), tokenizer, template, extract, fbank.sample_rate, device)
+    choose = sampler([args.seed], args.temperature, args.top_p) if args.temperature else None
+    live = sys.stdin.isatty()
+    while True:
+        if live:
+            print("> ", end="", flush=True)
+        line = sys.stdin.readline()
+        if not line or line.strip() == "/quit":
+            return
+        if line.strip() == "/new":
+            chat.begin()
+            continue
+        try:
+            if parts := parse_line(line):
+                for piece in chat.say(parts, config.max_tokens, choose):
+                    print(piece, end="", flush=True)
+                print(flush=True)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,275 @@
+"""Answer dialogues in which users speak, as they are, from transcripts, and from what CTC hears.
+
+python -m speechllm.bin.converse --config conf/mini/chat.yaml --model exp/mini/llm --ctc exp/mini/ctc \
+    --out exp/mini/decode --set test data/mini/test/dialogues.jsonl
+
+Systems: text (transcripts in place of audio), cascade (CTC's text in place of audio) and audio. OUT/<system>/<set> gets
+the answers as text, utt2status, and scores.jsonl: how likely each system's prompt makes every token of the answer that
+the text prompt gets, its end included, and how far its distribution there is from the text prompt's.
+"""
+
+from dataclasses import dataclass
+
+from speechllm.bin import cli
+from speechllm.config import ChatConfig, FbankConfig
+
+
+def get_parser(argv=None):
+    parser = cli.config_parser(__doc__, ChatConfig, argv)
+    parser.add_argument("dialogues", help="JSON lines, see speechllm/data/dialogue.py")
+    parser.add_argument("--model", required=True, help="experiment folder of a speech LLM")
+    parser.add_argument("--llm", default="", help="its LLM, if it is not where it was in training")
+    parser.add_argument("--ctc", default="", help="experiment folder of the cascade's CTC model")
+    parser.add_argument("--fbank", default="", help="YAML of the extract_fbank command")
+    parser.add_argument("--out", required=True, help="folder to write below")
+    parser.add_argument("--set", required=True, help="name of the set")
+    parser.add_argument(
+        "--spoken",
+        default="all",
+        choices=["all", "first", "last"],
+        help="user turns that stay audio; the others become text (all)",
+    )
+    parser.add_argument(
+        "--history", default="keep", choices=["keep", "drop"], help="drop: the last turn alone"
+    )
+    parser.add_argument("--snr", type=float, help="add white noise so many dB below the speech")
+    return parser
+
+
+@dataclass
+class Answer:
+    """What a system said in a dialogue.
+
+    nll, kl: per token of the text prompt's answer -log p, and the divergence from the text prompt's distribution
+    spoken: what is said in the audio
+    heard: what stood in the prompt in the place of audio
+    """
+
+    text: str
+    status: str
+    reference: str
+    nll: list[float]
+    kl: list[float]
+    spoken: list[str]
+    heard: list[str]
+
+
+def load_audio(dialogues: list, fbank: FbankConfig, snr: float | None) -> list[list]:
+    """Per dialogue the features (T, F) of its audio parts."""
+    import zlib
+
+    import numpy as np
+
+    from speechllm.data.audio import read_audio
+    from speechllm.data.fbank import Fbank
+    from speechllm.data.noise import add_noise
+
+    extract = Fbank(fbank.num_mel_bins, fbank.sample_rate)
+
+    def feats(path: str):
+        samples = read_audio(path, fbank.sample_rate, resample=fbank.resample)
+        if snr is not None:
+            name = path.rpartition("/")[2]
+            samples = add_noise(samples, snr, [zlib.crc32(name.encode()), round(snr * 10) + 10_000])
+        return extract(np.pad(samples, (0, max(0, extract.length - len(samples)))))
+
+    return [[feats(part.audio) for part in dialogue.audio_parts] for dialogue in dialogues]
+
+
+def transcribe(model, units, feats: list, batch_frames: int, device) -> list[str]:
+    """CTC's text of features (T, F) each."""
+    import numpy as np
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    from speechllm.data.sampler import batches_in_order
+    from speechllm.decode.ctc import ctc_greedy
+
+    texts = [""] * len(feats)
+    lens = np.array([len(f) for f in feats], dtype=np.int64)
+    for batch in batches_in_order(lens, batch_frames) if feats else []:
+        padded = pad_sequence([feats[i] for i in batch], batch_first=True).to(device)
+        with torch.no_grad():
+            log_probs, out_lens = model.log_probs(padded, torch.tensor(lens[batch]).to(device))
+        for i, hyp in zip(batch, ctc_greedy(log_probs, out_lens), strict=True):
+            texts[i] = units.decode(hyp)
+    return texts
+
+
+class Systems:
+    """Prompts of dialogues as the systems make them.
+
+    Args:
+        model: a SpeechLlm; template: its ``ChatTemplate``.
+        limit: positions of the LLM's context for prompt and answer, or None.
+    """
+
+    def __init__(self, model, template, max_tokens: int, device):
+        self.model, self.template, self.device = model, template, device
+        self.max_tokens, self.limit = max_tokens, model.llm.context_len
+
+    def text_rows(self, dialogues: list):
+        """Embeddings (L, H) of dialogues without audio."""
+        prompts = [self.template.parts_of(dialogue.turns) for dialogue in dialogues]
+        return self.checked(
+            [self.model.llm.embed(ids.to(self.device)) for (ids,) in prompts], dialogues
+        )
+
+    def audio_rows(self, dialogues: list, feats: list[list]):
+        """Embeddings (L, H) of dialogues with audio, and audio part numbers where attention is not causal."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        prompts, flat = [], []
+        for dialogue, own in zip(dialogues, feats, strict=True):
+            parts = self.template.parts_of(dialogue.turns)
+            prompts.append([len(flat) + p if isinstance(p, int) else p for p in parts])
+            flat += own
+        if not flat:
+            return self.text_rows(dialogues), None
+        lens = torch.tensor([len(f) for f in flat], device=self.device)
+        padded = pad_sequence(flat, batch_first=True).to(self.device)
+        rows, speech = self.model.rows(padded, lens, prompts)
+        return self.checked(rows, dialogues), speech
+
+    def checked(self, rows: list, dialogues: list) -> list:
+        from speechllm.data.dialogue import check_context
+
+        for row, dialogue in zip(rows, dialogues, strict=True):
+            check_context(len(row) + self.max_tokens, self.limit, dialogue.where)
+        return rows
+
+
+def answer(model, tokenizer, systems, dialogues, feats, heard, config: ChatConfig):
+    """Per system the answers to a batch of dialogues.
+
+    Args:
+        feats: per dialogue the features of its audio parts.
+        heard: per dialogue what CTC hears in them; None leaves the cascade out.
+    """
+    import torch
+
+    from speechllm.data.dialogue import as_text
+    from speechllm.decode.llm import greedy
+
+    texts = [as_text(dialogue) for dialogue in dialogues]
+    prompts = {"text": (systems.text_rows(texts), None)}
+    if heard is not None:
+        replaced = [as_text(d, words) for d, words in zip(dialogues, heard, strict=True)]
+        prompts["cascade"] = (systems.text_rows(replaced), None)
+    prompts["audio"] = systems.audio_rows(dialogues, feats)
+    limits, answers, targets, expected = [config.max_tokens] * len(dialogues), {}, None, None
+    for name, (rows, speech) in prompts.items():
+        hyps = greedy(model.llm, rows, limits, tokenizer.eos_id, speech, config.repetition_penalty)
+        if targets is None:
+            reference = [tokenizer.decode(hyp.token_ids).strip() for hyp in hyps]
+            targets = [
+                torch.tensor(hyp.token_ids + [tokenizer.eos_id] * (hyp.status == "ok"))
+                for hyp in hyps
+            ]
+        logits = model.llm.target_logits(rows, targets, speech)
+        log_probs = [row.log_softmax(-1) for row in logits]
+        expected = log_probs if expected is None else expected
+        found = []
+        for i, hyp in enumerate(hyps):
+            ids = targets[i].to(log_probs[i].device)
+            nll = -log_probs[i].gather(1, ids[:, None])[:, 0]
+            kl = (expected[i].exp() * (expected[i] - log_probs[i])).sum(-1)
+            text = tokenizer.decode(hyp.token_ids).strip()
+            spoken = [part.transcript for part in dialogues[i].audio_parts]
+            words = {"text": spoken, "cascade": heard and heard[i], "audio": []}[name]
+            scores = (reference[i], nll.tolist(), kl.tolist())
+            found.append(Answer(text, hyp.status, *scores, spoken, words))
+        answers[name] = found
+    return answers
+
+
+def write_answers(out, dialogues: list, answers: list[Answer]):
+    """Write text, utt2status and scores.jsonl."""
+    import json
+
+    from speechllm.data.tables import atomic_write, write_table
+
+    out.mkdir(parents=True, exist_ok=True)
+    ids = [dialogue.dialogue_id for dialogue in dialogues]
+    with atomic_write(out / "scores.jsonl") as file:
+        for dialogue_id, found in zip(ids, answers, strict=True):
+            values = {"id": dialogue_id, "reference": found.reference, "nll": found.nll}
+            values |= {"kl": found.kl, "spoken": found.spoken, "heard": found.heard}
+            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+    write_table(out / "utt2status", {i: a.status for i, a in zip(ids, answers, strict=True)})
+    write_table(
+        out / "text", {i: " ".join(a.text.split()) for i, a in zip(ids, answers, strict=True)}
+    )
+
+
+def main(argv=None):
+    config, args = cli.parse(get_parser(argv), ChatConfig, argv)
+    fbank = cli.read_config(FbankConfig, args.fbank)
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+
+    from speechllm import build
+    from speechllm.bin.decode import text_side
+    from speechllm.config import TrainLlmConfig
+    from speechllm.data.dialogue import read_dialogues, with_spoken, without_history
+    from speechllm.data.sampler import batches_in_order
+    from speechllm.data.tokenizer import CtcTokenizer
+    from speechllm.errors import UserError
+    from speechllm.train import distributed
+
+    dialogues = read_dialogues(args.dialogues)
+    if args.history == "drop":
+        dialogues = [without_history(dialogue) for dialogue in dialogues]
+    dialogues = [with_spoken(dialogue, args.spoken) for dialogue in dialogues]
+    setup = distributed.init()
+    torch.set_float32_matmul_precision("highest")
+    model, saved, path = build.load_speech_llm(args.model, args.llm)
+    tokenizer, _, template = text_side(saved, path)
+    if not build.nested(TrainLlmConfig, saved["config"]).chat:
+        raise UserError(f"{args.model}: not trained with chat: true, so it has no turns to answer")
+    if fbank.num_mel_bins != saved["num_mel_bins"]:
+        raise UserError(
+            f"--fbank has {fbank.num_mel_bins} mel bins, the model {saved['num_mel_bins']}; give its own fbank.yaml"
+        )
+    systems = Systems(model.to(setup.device), template, config.max_tokens, setup.device)
+    feats = load_audio(dialogues, fbank, args.snr)
+    heard = None
+    if args.ctc:
+        ctc, ctc_path = build.load_ctc_model(args.ctc)
+        units, flat = CtcTokenizer(ctc_path / "units.model"), [f for own in feats for f in own]
+        words = iter(transcribe(ctc.to(setup.device), units, flat, 30_000, setup.device))
+        heard = [[next(words) for _ in own] for own in feats]
+    found: dict[str, list] = {}
+    sizes = np.array(
+        [
+            sum(len(p.text or p.transcript) for turn in d.turns for p in turn.parts) // 2
+            + sum(map(len, own)) // 8
+            for d, own in zip(dialogues, feats, strict=True)
+        ]
+    )
+    plan = batches_in_order(sizes + 1, config.batch_positions)
+    with torch.inference_mode():
+        for number, batch in enumerate(plan, 1):
+            answers = answer(
+                model,
+                tokenizer,
+                systems,
+                [dialogues[i] for i in batch],
+                [feats[i] for i in batch],
+                None if heard is None else [heard[i] for i in batch],
+                config,
+            )
+            for name, some in answers.items():
+                found.setdefault(name, [None] * len(dialogues))
+                for i, one in zip(batch, some, strict=True):
+                    found[name][i] = one
+            print(f"{args.dialogues}: batch {number}/{len(plan)}", flush=True)
+    for name, answers in found.items():
+        write_answers(Path(args.out) / name / args.set, dialogues, answers)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,70 @@
+"""Score answered dialogues and write results.json and RESULTS.md.
+
+python -m speechllm.bin.score_chat --decode exp/mini/decode --set test --out exp/mini data/mini/test/dialogues.jsonl
+
+DECODE/<system>/<set> are folders of speechllm.bin.converse. With --columns "20dB 10dB" they are DECODE/<system>/20dB
+and so on, side by side in the tables of the set. Rows of other systems and sets in results.json are kept.
+"""
+
+import argparse
+from pathlib import Path
+
+from speechllm.bin import cli
+
+
+def get_parser():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dialogues", type=Path, help="what was asked")
+    parser.add_argument("--decode", type=Path, required=True, help="folder of the systems")
+    parser.add_argument(
+        "--systems", default="text cascade audio", help="folders in it (%(default)s)"
+    )
+    parser.add_argument("--set", required=True, help="name of the set in the tables")
+    parser.add_argument("--columns", default="", help="folders of one set under several conditions")
+    parser.add_argument("--lang", default="en", help="language of the answers (%(default)s)")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of results.json and RESULTS.md"
+    )
+    parser.add_argument("--commands", type=Path, help="file of the commands that made the answers")
+    return parser
+
+
+def main(argv=None):
+    args = get_parser().parse_args(argv)
+    from speechllm.bin.score import read_commands
+    from speechllm.data.dialogue import read_dialogues
+    from speechllm.score import results
+    from speechllm.score.chat import Question, chat_rows, count_rows, kind_rows, read_answers
+    from speechllm.score.environment import git_commit
+    from speechllm.score.table import render_set
+
+    questions = [
+        Question(d.dialogue_id, d.answer, d.aliases, d.kind) for d in read_dialogues(args.dialogues)
+    ]
+    systems, columns = args.systems.split(), args.columns.split()
+    ids = [question.dialogue_id for question in questions]
+    answers = {
+        (system, column): read_answers(
+            args.decode / system / (column if columns else args.set), ids
+        )
+        for system in systems
+        for column in columns or [args.lang]
+    }
+    rows = [row | {"set": args.set} for row in chat_rows(questions, answers, args.lang)]
+    sets = [args.set]
+    if not columns:
+        plain = {system: answers[system, args.lang] for system in systems}
+        rows += [row | {"set": args.set} for row in count_rows(plain, args.lang)]
+        sets.append(f"{args.set} by kind")
+        rows += [row | {"set": sets[1]} for row in kind_rows(questions, plain, args.lang)]
+    made_by = {"commit": git_commit(), "command": read_commands(args.commands, argv)}
+    old = results.read_results(args.out / "results.json")
+    rows = results.merge(old, [row | made_by for row in rows])
+    results.write_results(args.out, rows)
+    print("\n\n".join(part for name in sets for part in render_set(rows, name, [])))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,79 @@
+"""What the small chat LLM is taught: endless dialogues of the training split."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from speechllm.mini.asking import ask_about
+from speechllm.mini.grammar import spoken
+from speechllm.mini.questions import DRAW, Question, draw_short_scene, single
+from speechllm.mini.scene import Scene
+from speechllm.mini.world import NEED_PLACE, Choice
+
+NOTED = "i see"  # what it says to a statement
+SUM_UP = ("sum up", "in short", "the short form of")
+# In another mixture than the world asks (KINDS in questions.py): whole sentences take longest to learn.
+LESSONS = Choice(
+    "interview:7 scene:3 follow_up:2 repeat:2 translate_word:3 translate_sentence:6 arithmetic:3 "
+    "count:2 opposite:2 summary:1 statement:1"
+)
+
+
+def shortened(scene: Scene) -> Scene:
+    """Who does what to what, and nothing else; a place stays where the verb needs one."""
+    return replace(
+        scene,
+        subjects=tuple(replace(noun, adjective="") for noun in scene.subjects),
+        objects=tuple(replace(noun, adjective="") for noun in scene.objects),
+        place=scene.place if scene.verb in NEED_PLACE else "",
+        time="",
+        relative=None,
+    )
+
+
+def draw_summary(rng: random.Random) -> Question:
+    """A sentence without its ornaments."""
+    scene = draw_short_scene(rng)
+    text = f"{rng.choice(SUM_UP)} {spoken('en', scene)}"
+    return single("summary", text, spoken("en", shortened(scene)), split=scene.split)
+
+
+def draw_statement(rng: random.Random) -> Question:
+    scene = draw_short_scene(rng)
+    return single("statement", spoken("en", scene), NOTED, split=scene.split)
+
+
+def draw_interview(rng: random.Random) -> Question:
+    """All questions about a scene, one after the other, in full or as "and where"."""
+    while len(asked := ask_about(scene := draw_short_scene(rng))) < 2:
+        pass
+    rng.shuffle(asked)
+    words = [item.word for item in asked]
+    short = [words.count(item.word) == 1 and rng.random() < 0.4 for item in asked]
+    statement = spoken("en", scene)
+    turns: list[tuple[str, str]] = []
+    if rng.random() < 0.5:
+        turns, short[0] = [("user", statement), ("assistant", NOTED)], False
+    for item, is_short in zip(asked, short, strict=True):
+        text = f"and {item.word}" if is_short and turns else item.question
+        turns.append(("user", text if turns else f"{statement} {item.question}"))
+        turns.append(("assistant", item.answer))
+    last = asked[-1]
+    return Question("interview", tuple(turns[:-1]), last.answer, last.aliases, scene.split)
+
+
+LESSON_DRAW: dict[str, Callable[[random.Random], Question]] = DRAW | {
+    "summary": draw_summary,
+    "statement": draw_statement,
+    "interview": draw_interview,
+}
+
+
+def lessons(seed: int) -> Iterator[Question]:
+    """Endless dialogues of the training split."""
+    rng = random.Random(f"lessons {seed}")
+    while True:
+        draw = LESSON_DRAW[LESSONS(rng)]
+        while (question := draw(rng)).split != "train":
+            pass
+        yield question

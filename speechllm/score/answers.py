@@ -1,0 +1,42 @@
+"""Answers to questions: whether they are right, whether two are the same, and which are of no use as targets."""
+
+from collections.abc import Sequence
+
+from speechllm.score.degenerate import is_looping
+from speechllm.score.normalize import normalize
+
+REASONS = ("empty", "too_long", "refusal", "loop")
+
+
+def is_right(answer: str, expected: str, aliases: Sequence[str] = (), lang: str = "") -> bool:
+    """Whether an answer is the expected one or an alias of it, in lower case and without punctuation.
+
+    >>> is_right("The baker.", "the baker", ["baker"]), is_right("the old baker", "the baker", ["baker"])
+    (True, False)
+    """
+    return normalize(answer, lang) in {normalize(right, lang) for right in (expected, *aliases)}
+
+
+def is_same(answer: str, other: str, lang: str = "") -> bool:
+    """Whether two answers read alike in lower case and without punctuation."""
+    return normalize(answer, lang) == normalize(other, lang)
+
+
+def find_fault(prompt: str, answer: str, has_ended: bool, refusals: Sequence[str]) -> str:
+    """Why an answer is no target to learn from, one of REASONS, or "".
+
+    Args:
+        has_ended: whether the LLM ended it, or a limit did.
+        refusals: how answers begin that decline to answer.
+
+    >>> find_fault("who sells bread", "I'm sorry, I cannot say.", True, ["i'm sorry"])
+    'refusal'
+    """
+    said = normalize(answer)
+    if not said:
+        return "empty"
+    if not has_ended:
+        return "too_long"
+    if any(said.startswith(normalize(refusal)) for refusal in refusals):
+        return "refusal"
+    return "loop" if is_looping(prompt, answer) else ""
