@@ -75,7 +75,9 @@ def test_both_sides_of_a_benchmark_are_equal(name, bench_module, corpus):
 
 def test_gpu_benchmark_runs_at_a_tiny_size_on_any_machine(bench_module, capsys):
     rows = bench_module("gpu").main(["--small"])
-    assert [row["what"].split(",")[0] for row in rows] == ["training step"] + 4 * ["greedy decoding"]
+    assert [row["what"].split(",")[0] for row in rows] == ["training step"] + 4 * [
+        "greedy decoding"
+    ]
     assert rows[0]["utilisation"] > 0 and all(row["audio_per_second"] > 0 for row in rows)
     assert capsys.readouterr().out.count("LLM passes per utterance") == 2
 

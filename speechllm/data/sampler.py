@@ -73,7 +73,9 @@ def longest_first(lens: np.ndarray) -> np.ndarray:
 
     Length and index are sorted as one number, in place: an argsort of ten million would need four times the memory.
     """
-    bits = lens.astype(np.float32, copy=False).view(np.uint32)  # positive floats are in the order of their bits
+    bits = lens.astype(np.float32, copy=False).view(
+        np.uint32
+    )  # positive floats are in the order of their bits
     order = np.arange(len(lens), dtype=np.uint64)
     for at in range(0, len(lens), CHUNK):
         part = slice(at, at + CHUNK)

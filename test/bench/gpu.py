@@ -3,8 +3,8 @@
 python test/bench/gpu.py            # 18 conformer layers of width 512, LLaMA-7B's shape in bf16, LoRA of rank 8
 python test/bench/gpu.py --small    # tiny, on whatever is there; nothing is written
 
-Writes test/bench/gpu.md and gpu.json. A step's utilisation is the share of the speed of a large matrix product, measured
-in the same run, at which the operations run that the model needs (recomputed activations do not count).
+Writes test/bench/gpu.md and gpu.json. A step's utilisation is the speed at which the operations run that the model
+needs (recomputed activations do not count), as a share of that of a large matrix product in the same run.
 """
 
 import argparse
@@ -43,7 +43,10 @@ def read_config(config_class, name: str):
 
 def make_model(small: bool, device: torch.device) -> SpeechLlm:
     """The model of conf/paper with random weights; LLaMA-7B's shape is transformers' default LLaMA."""
-    ctc, config = read_config(TrainCtcConfig, "train_ctc.yaml"), read_config(TrainLlmConfig, "train_llm.yaml")
+    ctc, config = (
+        read_config(TrainCtcConfig, "train_ctc.yaml"),
+        read_config(TrainLlmConfig, "train_llm.yaml"),
+    )
     llm_config, encoder = LlamaConfig(), ctc.encoder
     if small:
         llm_config = LlamaConfig(

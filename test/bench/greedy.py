@@ -86,9 +86,7 @@ def bench(corpus: Path, small: bool) -> list[common.Row]:
         stats.clear()
         for at in range(0, len(rows), size):
             batch = slice(at, at + size)
-            found = speculative_greedy(
-                llm, rows[batch], drafts[batch], limits[batch], llama.EOS_ID
-            )
+            found = speculative_greedy(llm, rows[batch], drafts[batch], limits[batch], llama.EOS_ID)
             hyps += found[0]
             stats.extend(found[1])
         return [hyp.token_ids for hyp in hyps]

@@ -61,7 +61,10 @@ def test_packed_rows_by_hand():
     assert joined.labels.tolist() == [[NONE, NONE, 7, 8, 2], [NONE, 9, 2, NONE, 2]]
     assert joined.segments.tolist() == [[1] * 5, [1, 1, 1, 2, 2]]
     assert joined.positions.tolist() == [[0, 1, 2, 3, 4], [0, 1, 2, 0, 1]]
-    assert (joined.speech > 0).tolist() == [[True, True, False, False, False], [True, False, False, True, False]]
+    assert (joined.speech > 0).tolist() == [
+        [True, True, False, False, False],
+        [True, False, False, True, False],
+    ]
     assert joined.speech[1, 0] != joined.speech[1, 3]
     assert joined.lens.tolist() == [5, 5]
 
