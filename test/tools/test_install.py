@@ -195,4 +195,6 @@ def test_check_names_what_is_missing(tmp_path):
 
 def test_install_options_do_not_leak_from_the_environment(install):
     calls = install(torch="1.0", torch_index="file:///bad", bench="true", python="/bad")
-    assert calls[-2].endswith("-e .[test,ngram]") and not any("file:///bad" in call for call in calls)
+    assert calls[-2].endswith("-e .[test,ngram]") and not any(
+        "file:///bad" in call for call in calls
+    )
