@@ -12,6 +12,12 @@ from speechllm.bin import cli
 from speechllm.config import DecodeConfig
 
 PAUSE = 0.3  # seconds of silence between the utterances of a recording
+# getrusage would tell the memory of the process that started this one, where that is more.
+DECODE_AND_TELL = """
+from speechllm.bin import cli, decode
+cli.run(decode.main)
+print(open("/proc/self/status").read())
+"""
 
 
 def get_parser(argv=None):
@@ -88,16 +94,16 @@ def decode_alone(options: list[str]) -> float:
     Raises:
         UserError: it failed.
     """
-    import os
     import subprocess
 
     from speechllm.errors import UserError
 
-    process = subprocess.Popen([sys.executable, "-m", "speechllm.bin.decode", *options])
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
+    done = subprocess.run(
+        [sys.executable, "-c", DECODE_AND_TELL, *options], stdout=subprocess.PIPE, text=True
+    )
+    if done.returncode:
         raise UserError("decoding has failed; the lines above say why")
-    return usage.ru_maxrss / 1024
+    return int(done.stdout.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def error_rate(data_dir, hyp_dir) -> float:
