@@ -20,7 +20,7 @@ SMALL = [
     "--corpus_opts", "--train_hours 0.03 --dev_utts 4 --test_utts 14 --speakers 4",
     "--mini_llm_opts", "--max_steps 4 --dim 32 --ffn_dim 48 --vocab_size 700",
     "--ctc_opts", "--optim.max_steps 4 --train.valid_every 2 --train.log_every 1 --flat_start 2",
-    "--respond_opts", "--max_tokens 12 --instruct_share 0.5",
+    "--respond_opts", "--max_tokens 12 --instruct_share 0.5 --leave_out []",  # it never ends
     "--llm_opts", "--optim.max_steps 3 --train.valid_every 3 --train.log_every 1 --distill_weight 0.5",
     "--chat_opts", "--max_tokens 6",
 ]  # fmt: skip
@@ -30,17 +30,7 @@ SMALL = [
 def finished(toolkit):
     """The recipe folder after all stages, and what they printed."""
     recipe = toolkit / "egs" / "audiochat"
-    keep_faulty_answers(toolkit)
     return recipe, run(recipe / "run.sh", *SMALL)
-
-
-def keep_faulty_answers(toolkit):
-    """An LLM of four steps never ends and says the same again: here that is no fault."""
-    path = toolkit / "speechllm/score/answers.py"
-    text = path.read_text()
-    path.write_text(
-        text.replace('return "too_long"', 'return ""').replace('return "loop" if', 'return "" if')
-    )
 
 
 def test_all_stages_end_in_a_results_table(finished):
