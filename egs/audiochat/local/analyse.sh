@@ -3,7 +3,8 @@
 
 list_commands >"${exp}/commands"
 for test in "several several.jsonl" "first_spoken several.jsonl --spoken first" "last_spoken several.jsonl --spoken last" \
-    "no_history several.jsonl --history drop" "instructed instructed.jsonl"; do
+    "no_history several.jsonl --history drop" "several_0dB several.jsonl --snr 0" \
+    "last_spoken_0dB several.jsonl --spoken last --snr 0" "instructed instructed.jsonl"; do
     read -r name file options <<<"${test}"
     [ -f "${data}/test/${file}" ] || continue # a real corpus has single turns only
     ${decode_cmd} --gpu "${one_gpu}" "${exp}/log/decode_${name}.log" ${decode} ${converse} --set "${name}" ${options} "${data}/test/${file}"
