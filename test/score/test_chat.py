@@ -1,13 +1,20 @@
 """Scores of conversations against figures worked out by hand."""
 
-import json
+import dataclasses
 import math
 
 import pytest
 
-from speechllm.data.tables import write_table
 from speechllm.errors import UserError
-from speechllm.score.chat import Answer, Question, chat_rows, count_rows, kind_rows, read_answers
+from speechllm.score.chat import (
+    Answer,
+    Question,
+    chat_rows,
+    count_rows,
+    kind_rows,
+    read_answers,
+    write_answers,
+)
 
 QUESTIONS = [
     Question("a", "one", ("1",), "count"),
@@ -69,15 +76,11 @@ def test_kinds_and_useless_answers_are_counted():
     assert counts == {"empty": 1, "looping": 1, "truncated": 0}
 
 
-def test_answers_are_read_in_the_order_of_the_dialogues(tmp_path):
-    write_table(tmp_path / "text", {"a": "one", "b": ""})
-    write_table(tmp_path / "utt2status", {"a": "ok", "b": "max_length"})
-    lines = [
-        json.dumps({"id": i, "reference": "r", "nll": [1], "kl": [0], "spoken": [], "heard": []})
-        for i in "ab"
-    ]
-    (tmp_path / "scores.jsonl").write_text("\n".join(lines) + "\n")
-    found = read_answers(tmp_path, ["b", "a"])
-    assert [(a.text, a.status) for a in found] == [("", "max_length"), ("one", "ok")]
-    with pytest.raises(UserError, match="no answer to dialogue c"):
-        read_answers(tmp_path, ["a", "c"])
+def test_answers_are_read_as_they_were_written(tmp_path):
+    written = answers(["one", "", "the  cat"])
+    write_answers(tmp_path, ["b", "a", "c"], written)
+    found = read_answers(tmp_path, ["b", "a", "c"])
+    assert found == [*written[:2], dataclasses.replace(written[2], text="the cat")]
+    assert (tmp_path / "text").read_text() == "a\nb one\nc the cat\n"
+    with pytest.raises(UserError, match="no answer to dialogue d"):
+        read_answers(tmp_path, ["a", "d"])
