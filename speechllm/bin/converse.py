@@ -81,7 +81,7 @@ class Systems:
 
     Args:
         model: a SpeechLlm; template: its ``ChatTemplate``.
-        limit: positions of the LLM's context for prompt and answer, or None.
+        max_tokens: of an answer; prompt and answer together must fit into the LLM's context.
     """
 
     def __init__(self, model, template, max_tokens: int, device):

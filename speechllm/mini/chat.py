@@ -35,7 +35,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 TOKENIZER_LESSONS = 8000  # dialogues whose text decides the tokens
-TRANSCRIPT_WEIGHT = 3
+TRANSCRIPT_WEIGHT = 10
 
 
 def hear(text: str, encode: Callable, space_id: int, rng: random.Random) -> list[int]:
@@ -131,7 +131,12 @@ def train_chat_llm(
     torch.manual_seed(seed)
     model = new_model(architecture, dim, num_layers, num_heads, ffn_dim, len(tokenizer))
     size = sum(p.numel() for p in model.parameters())
-    print(f"small chat LLM: {size:,} parameters, {len(tokenizer)} tokens")
+    words = {word for text in transcripts for word in text.split()}
+    whole = sum(len(encode(word)) == 1 for word in words)
+    print(
+        f"small chat LLM: {size:,} parameters, {len(tokenizer)} tokens; "
+        f"{whole} of {len(words)} spoken words are one token"
+    )
     optimizer = make_optimizer(*matrices_and_others(model))
     learn(model, batches(docs(), batch_tokens), optimizer, warmup_steps, max_steps, log_every)
     save(model, building, out_dir)
