@@ -166,6 +166,8 @@ def test_the_corpus_has_dialogues_whose_audio_is_there(tmp_path):
         for part in dialogue.audio_parts:
             handle = part.audio.rpartition("/")[2].removesuffix(".flac")
             assert said[handle] == part.transcript and soundfile.info(part.audio).frames > 1000
+    for dialogue in read_dialogues(root / "test/reminded.jsonl"):
+        assert dialogue.turns[0].parts[0].text == dialogue.answer and dialogue.kind == "repeat"
     for text in (root / "test/instructed.jsonl").read_text().splitlines():
         (turn,) = json.loads(text)["turns"]
         assert "text" in turn["parts"][0] and "audio" in turn["parts"][1]

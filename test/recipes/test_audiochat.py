@@ -52,6 +52,30 @@ def test_all_stages_end_in_a_results_table(finished):
     assert frozen["revision_before"] == frozen["revision_after"]
 
 
+def test_answers_do_not_depend_on_the_batches(finished, tmp_path):
+    recipe, _ = finished
+    options = ["--model", recipe / "exp/small/llm", "--ctc", recipe / "exp/small/ctc"]
+    options += ["--out", tmp_path, "--set", "test", "--max_tokens", 6, "--batch_positions", 60]
+    converse.main([str(word) for word in (*options, recipe / "data/small/test/dialogues.jsonl")])
+    for system in ("text", "cascade", "audio"):
+        expected = (recipe / f"exp/small/decode/{system}/test/text").read_text()
+        assert (tmp_path / system / "test/text").read_text() == expected
+
+
+def test_answers_to_other_prompts_are_refused(finished, tmp_path):
+    recipe, _ = finished
+    options = ["--config", recipe / "conf/mini/train_llm.yaml", "--system", "be kind"]
+    options += ["--train_dir", recipe / "exp/small/respond/train", "--exp_dir", tmp_path / "llm"]
+    options += [
+        "--valid_dir",
+        recipe / "exp/small/respond/dev",
+        "--encoder",
+        recipe / "exp/small/ctc",
+    ]
+    with pytest.raises(UserError, match="answers were given with system '', the training has 'be"):
+        train_llm.main([str(w) for w in (*options, "--llm_name", recipe / "exp/small/chat_llm")])
+
+
 def test_targets_are_the_llms_answers_with_their_origin(finished):
     recipe, _ = finished
     folder = recipe / "exp/small/respond/train"
