@@ -76,13 +76,15 @@ def test_what_is_heard_is_the_text_drawn_out_or_near_it():
     def encode(text):
         return [10 + words.index(word) if word in words else 9 for word in text.split()]
 
-    plain, drawn_out = 0, 0
-    for _ in range(500):
-        ids = hear("a b c d e f", encode, 3, rng)
-        assert set(ids) <= {3, 9, *range(10, 16)}
-        plain += ids == list(range(10, 16))
-        drawn_out += 3 in ids
-    assert plain > 150 and drawn_out > 200
+    def heard(spoken_share):
+        found = [hear("a b c d e f", encode, 3, spoken_share, rng) for _ in range(400)]
+        assert set().union(*found) <= {3, 9, *range(10, 16)}
+        return sum(ids == list(range(10, 16)) for ids in found), sum(3 in ids for ids in found)
+
+    plain, drawn_out = heard(0.0)
+    assert plain > 250 and drawn_out == 0
+    plain, drawn_out = heard(1.0)
+    assert plain < 20 and drawn_out > 350
 
 
 def test_prompts_of_the_folder_are_those_of_its_template(chat_llm):
