@@ -292,6 +292,9 @@ class RespondConfig:
             "i'm just an ai",
         ]
     )  # answers that begin so are left out and counted
+    leave_out: list[str] = field(
+        default_factory=lambda: ["empty", "too_long", "refusal", "loop"]
+    )  # faults for which an answer is no target
     licence: str = ""  # of the answers, as the LLM's licence asks for it
 
 

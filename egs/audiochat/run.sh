@@ -10,8 +10,7 @@
 #   --tag NAME                  everything a run makes lies under data/NAME and exp/NAME (the preset)
 #   --stage N, --stop_stage N   first and last stage (0, 10); finished and unchanged stages are skipped
 #   --force true                run finished stages in this range again, as after audio files were replaced
-#   --data DIR, --ctc DIR       prepared data and pretrained encoder of another run (data/NAME, exp/NAME/ctc)
-#   --responses DIR             answers of another run to learn from (exp/NAME/respond)
+#   --data DIR, --ctc DIR, --responses DIR  of another run: prepared data, pretrained encoder, the LLM's answers
 #   --ngpu N, --nproc N         GPUs for training (0 in mini, 8 in paper), or processes on the CPU (1)
 #   --nj N, --respond_nj N      parallel jobs for features (2), and for the LLM's answers (1)
 #   --snrs "20 10 ..."          signal-to-noise ratios in dB at which cascade and audio are compared

@@ -15,8 +15,8 @@
 #   --ngpu N, --nproc N         GPUs for training (0 in mini, 8 in paper), or processes on the CPU (1)
 #   --nj N, --decode_nj N       parallel jobs for features (2), processes that decode where there is no GPU (1)
 #   --lm DIR|train              search CTC with n-gram LMs too: of DIR/mls_lm_<language>, or of the training text
-#   --corpus_opts "...", --mini_llm_opts "...", --ctc_opts "...", --llm_opts "...", --decode_opts "..."
-#                               of the made-up corpus, and overrides of llm, train_ctc, train_llm and decode.yaml
+#   --corpus_opts "...", --mini_llm_opts "...", --ctc_opts "...", --llm_opts "...", --decode_opts "...", --analysis_opts "..."
+#                               of the made-up corpus, overrides of llm, train_ctc, train_llm and decode.yaml, of stage 8
 #
 # stages: 0 get the corpus, 1 prepare data, 2 extract fbank, 3 train tokenizer (mini: and the small LLM),
 #   4 pretrain the CTC encoder, 5 train the LLM integration, 6 decode, 7 score, 8 analyse, 9 pack
@@ -29,7 +29,7 @@ cd "$(dirname "$0")"
 . ./db.sh
 
 preset=mini corpora="" langs="en de nl fr es it pt pl" subset=full llm="" init_encoder="" tag="" data="" ctc="" lm="" stage=0
-stop_stage=9 force=false ngpu="" nproc=1 nj=2 decode_nj=1 corpus_opts="" mini_llm_opts="" ctc_opts="" llm_opts="" decode_opts=""
+stop_stage=9 force=false ngpu="" nproc=1 nj=2 decode_nj=1 corpus_opts="" mini_llm_opts="" ctc_opts="" llm_opts="" decode_opts="" analysis_opts=""
 . parse_options.sh
 [ -d "conf/${preset}" ] || die "--preset should be a folder in conf/ (mini, paper), got '${preset}'"
 . "conf/${preset}/defaults.sh"
@@ -101,7 +101,7 @@ if run_stage 6 "decode" "${ctc}/best" "${exp}/llm/best?" "conf/${preset}/decode.
         [ ! -e "${model}/best" ] || ${decode_cmd} --gpu "${ngpu}" "${exp}/log/decode_${system}.log" launch.sh --ngpu "${ngpu}" --nproc "${decode_nj}" \
             speechllm.bin.decode --config "conf/${preset}/decode.yaml" --model "${model}" --out "${exp}/decode/${system}" ${decode_opts} "${data}"/{dev,test}
     done
-    [ -z "${lm}" ] || ${decode_cmd} "${exp}/log/decode_ngram.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.decode_ngram --model "${ctc}" \
+    [ -z "${lm}" ] || ${decode_cmd} --gpu "$((ngpu > 0))" "${exp}/log/decode_ngram.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.decode_ngram --model "${ctc}" \
         --lm "${lm}" --train_dir "${data}/train" --dev_dir "${data}/dev" --out "${exp}/decode/ctc+lm" "${data}"/{dev,test}
     finish_stage "${exp}"/decode/*/{dev,test}/text
 fi
@@ -116,11 +116,11 @@ if run_stage 7 "score" "${exp}"/decode/*/{dev,test}/{text,utt2status} "${data}"/
     finish_stage "${exp}/results.json"
 fi
 
-if run_stage 8 "analyse" "${exp}/llm/best" "conf/${preset}/decode.yaml" "${data}/test/text" -- "${decode_opts}"; then
+if run_stage 8 "analyse" "${exp}/llm/best" "conf/${preset}/decode.yaml" "${data}/test/text" -- "${decode_opts}" ${analysis_opts:+"${analysis_opts}"}; then
     ${decode_cmd} --gpu "$((ngpu > 0))" "${exp}/log/analyse.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.analyse \
         --config "conf/${preset}/decode.yaml" --fbank_config "conf/${preset}/fbank.yaml" --model "${exp}/llm" --ctc "${ctc}" \
-        --out "${exp}/analysis" ${decode_opts} "${data}/test"
-    finish_stage "${exp}"/analysis/{alignment,listening,writing,robustness}.json
+        --out "${exp}/analysis" ${decode_opts} ${analysis_opts} "${data}/test"
+    finish_stage "${exp}/analysis/alignment.json"
 fi
 
 if run_stage 9 "pack" "${exp}/llm/best" "${exp}/results.json"; then

@@ -94,7 +94,7 @@ class Chat:
                 yield text[len(shown) :]
                 shown = text
         answer = self.tokenizer.decode(ids).strip()
-        if not answer.startswith(shown.rstrip()) or len(answer) > len(shown):
+        if len(answer) > len(shown):
             yield answer[len(shown) :]
         self.speech, self.turns = speech, (*turns, Turn("assistant", (Part(text=answer),)))
 

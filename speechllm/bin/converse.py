@@ -8,8 +8,6 @@ the answers as text, utt2status, and scores.jsonl: how likely each system's prom
 the text prompt gets, its end included, and how far its distribution there is from the text prompt's.
 """
 
-from dataclasses import dataclass
-
 from speechllm.bin import cli
 from speechllm.config import ChatConfig, FbankConfig
 
@@ -34,24 +32,6 @@ def get_parser(argv=None):
     )
     parser.add_argument("--snr", type=float, help="add white noise so many dB below the speech")
     return parser
-
-
-@dataclass
-class Answer:
-    """What a system said in a dialogue.
-
-    nll, kl: per token of the text prompt's answer -log p, and the divergence from the text prompt's distribution
-    spoken: what is said in the audio
-    heard: what stood in the prompt in the place of audio
-    """
-
-    text: str
-    status: str
-    reference: str
-    nll: list[float]
-    kl: list[float]
-    spoken: list[str]
-    heard: list[str]
 
 
 def load_audio(dialogues: list, fbank: FbankConfig, snr: float | None) -> list[list]:
@@ -101,7 +81,7 @@ class Systems:
 
     Args:
         model: a SpeechLlm; template: its ``ChatTemplate``.
-        limit: positions of the LLM's context for prompt and answer, or None.
+        max_tokens: of an answer; prompt and answer together must fit into the LLM's context.
     """
 
     def __init__(self, model, template, max_tokens: int, device):
@@ -151,6 +131,7 @@ def answer(model, tokenizer, systems, dialogues, feats, heard, config: ChatConfi
 
     from speechllm.data.dialogue import as_text
     from speechllm.decode.llm import greedy
+    from speechllm.score.chat import Answer
 
     texts = [as_text(dialogue) for dialogue in dialogues]
     prompts = {"text": (systems.text_rows(texts), None)}
@@ -177,30 +158,11 @@ def answer(model, tokenizer, systems, dialogues, feats, heard, config: ChatConfi
             kl = (expected[i].exp() * (expected[i] - log_probs[i])).sum(-1)
             text = tokenizer.decode(hyp.token_ids).strip()
             spoken = [part.transcript for part in dialogues[i].audio_parts]
-            words = {"text": spoken, "cascade": heard and heard[i], "audio": []}[name]
-            scores = (reference[i], nll.tolist(), kl.tolist())
-            found.append(Answer(text, hyp.status, *scores, spoken, words))
+            words = {"text": spoken, "cascade": heard[i] if heard else [], "audio": []}[name]
+            scores = (reference[i], tuple(nll.tolist()), tuple(kl.tolist()))
+            found.append(Answer(text, hyp.status, *scores, tuple(spoken), tuple(words)))
         answers[name] = found
     return answers
-
-
-def write_answers(out, dialogues: list, answers: list[Answer]):
-    """Write text, utt2status and scores.jsonl."""
-    import json
-
-    from speechllm.data.tables import atomic_write, write_table
-
-    out.mkdir(parents=True, exist_ok=True)
-    ids = [dialogue.dialogue_id for dialogue in dialogues]
-    with atomic_write(out / "scores.jsonl") as file:
-        for dialogue_id, found in zip(ids, answers, strict=True):
-            values = {"id": dialogue_id, "reference": found.reference, "nll": found.nll}
-            values |= {"kl": found.kl, "spoken": found.spoken, "heard": found.heard}
-            file.write(json.dumps(values, ensure_ascii=False) + "\n")
-    write_table(out / "utt2status", {i: a.status for i, a in zip(ids, answers, strict=True)})
-    write_table(
-        out / "text", {i: " ".join(a.text.split()) for i, a in zip(ids, answers, strict=True)}
-    )
 
 
 def main(argv=None):
@@ -218,6 +180,7 @@ def main(argv=None):
     from speechllm.data.sampler import batches_in_order
     from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.errors import UserError
+    from speechllm.score.chat import write_answers
     from speechllm.train import distributed
 
     dialogues = read_dialogues(args.dialogues)
@@ -267,8 +230,9 @@ def main(argv=None):
                 for i, one in zip(batch, some, strict=True):
                     found[name][i] = one
             print(f"{args.dialogues}: batch {number}/{len(plan)}", flush=True)
+    ids = [dialogue.dialogue_id for dialogue in dialogues]
     for name, answers in found.items():
-        write_answers(Path(args.out) / name / args.set, dialogues, answers)
+        write_answers(Path(args.out) / name / args.set, ids, answers)
 
 
 if __name__ == "__main__":

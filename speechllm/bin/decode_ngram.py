@@ -84,9 +84,11 @@ def make_lms(langs: list[str], args) -> dict[str, Path]:
     Raises:
         UserError: a language has neither a model nor text to train one on.
     """
+    from functools import partial
+
     from speechllm.data.data_dir import iter_data_dir
     from speechllm.decode.kneser_ney import train_ngram
-    from speechllm.score.normalize import split_words
+    from speechllm.score.normalize import UNSPACED_LANGS, split_chars
 
     paths = {}
     for lang in langs:
@@ -100,7 +102,8 @@ def make_lms(langs: list[str], args) -> dict[str, Path]:
                     f"in --train_dir {args.train_dir}; name a folder with mls_lm_<language> or {lang}.arpa"
                 )
             path = args.out / f"{lang}.arpa"
-            count = train_ngram((split_words(text, lang) for text in texts), path, args.order)
+            split = partial(split_chars, lang=lang) if lang in UNSPACED_LANGS else str.split
+            count = train_ngram(map(split, texts), path, args.order)
             print(f"{lang}: {path}: {count} n-grams of {len(texts)} training texts")
         else:
             print(f"{lang}: {path}")

@@ -12,6 +12,12 @@ from speechllm.bin import cli
 from speechllm.config import DecodeConfig
 
 PAUSE = 0.3  # seconds of silence between the utterances of a recording
+# getrusage would tell the memory of the process that started this one, where that is more.
+DECODE_AND_TELL = """
+from speechllm.bin import cli, decode
+cli.run(decode.main)
+print(open("/proc/self/status").read())
+"""
 
 
 def get_parser(argv=None):
@@ -25,15 +31,15 @@ def get_parser(argv=None):
     return parser
 
 
-def playlist(utts: list, seconds: dict[str, float], wanted: float, seed: int) -> list:
-    """Utterances of one language in random order, and again from the start, until they last so long."""
+def playlist(rows: list, wanted: float, seed: int) -> list:
+    """Rows of one language in random order, and again from the start, until they last so many seconds."""
     import random
 
-    order, total = random.Random(seed).sample(utts, len(utts)), 0.0
+    order, total = random.Random(seed).sample(rows, len(rows)), 0.0
     chosen = []
     while total < wanted:
         chosen.append(order[len(chosen) % len(order)])
-        total += seconds[chosen[-1].utt_id] + PAUSE
+        total += chosen[-1].num_frames / 100 + PAUSE
     return chosen
 
 
@@ -47,27 +53,30 @@ def record(data_dir, out_dir, minutes: float, num_files: int, sample_rate: int):
     import soundfile
 
     from speechllm.data.audio import read_audio
-    from speechllm.data.data_dir import Utterance, read_data_dir, write_data_dir
+    from speechllm.data.data_dir import Utterance, iter_audio, write_data_dir
+    from speechllm.data.manifest import Manifest
     from speechllm.score.normalize import UNSPACED_LANGS
 
+    manifest = Manifest.open(data_dir / "manifest.arrow")
+    places = {utt_id: place for utt_id, *place in iter_audio(data_dir)}
     by_lang: dict[str, list] = {}
-    samples, seconds = {}, {}
-    for utt in read_data_dir(data_dir):
-        by_lang.setdefault(utt.lang, []).append(utt)
-        samples[utt.utt_id] = read_audio(utt.audio, sample_rate, utt.start, utt.end)
-        seconds[utt.utt_id] = len(samples[utt.utt_id]) / sample_rate
-    pause = np.zeros(round(PAUSE * sample_rate), np.float32)
-    made = []
-    for lang, utts in sorted(by_lang.items()):
+    for i in range(len(manifest)):
+        by_lang.setdefault(manifest.row(i).lang, []).append(manifest.row(i))
+    out_dir.mkdir(parents=True, exist_ok=True)
+    pause, made = np.zeros(round(PAUSE * sample_rate), np.float32), []
+    for lang, rows in sorted(by_lang.items()):
         for number in range(num_files):
-            chosen = playlist(utts, seconds, 60 * minutes, number)
-            utt_id, path = f"{lang}_long_{number:03}", out_dir / f"{lang}_long_{number:03}.flac"
-            out_dir.mkdir(parents=True, exist_ok=True)
-            pieces = [part for utt in chosen for part in (samples[utt.utt_id], pause)]
+            chosen = playlist(rows, 60 * minutes, number)
+            pieces = []
+            for row in chosen:
+                path, start, end = places[row.utt_id]
+                pieces += [read_audio(path, sample_rate, start, end), pause]
+            utt_id = f"{lang}_long_{number:03}"
+            path = out_dir.resolve() / f"{utt_id}.flac"
             soundfile.write(path, np.concatenate(pieces), sample_rate)
-            text = ("" if lang in UNSPACED_LANGS else " ").join(utt.text for utt in chosen)
-            made.append(Utterance(utt_id, f"{lang}_long", text, str(path.resolve()), lang))
-    write_data_dir(out_dir, sorted(made, key=lambda utt: utt.utt_id))
+            text = ("" if lang in UNSPACED_LANGS else " ").join(row.text for row in chosen)
+            made.append(Utterance(utt_id, f"{lang}_long", text, str(path), lang))
+    write_data_dir(out_dir, made)
 
 
 def extract(data_dir, fbank_config: str):
@@ -85,16 +94,16 @@ def decode_alone(options: list[str]) -> float:
     Raises:
         UserError: it failed.
     """
-    import os
     import subprocess
 
     from speechllm.errors import UserError
 
-    process = subprocess.Popen([sys.executable, "-m", "speechllm.bin.decode", *options])
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
+    done = subprocess.run(
+        [sys.executable, "-c", DECODE_AND_TELL, *options], stdout=subprocess.PIPE, text=True
+    )
+    if done.returncode:
         raise UserError("decoding has failed; the lines above say why")
-    return usage.ru_maxrss / 1024
+    return int(done.stdout.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def error_rate(data_dir, hyp_dir) -> float:

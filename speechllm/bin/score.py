@@ -120,11 +120,11 @@ def parse_systems(items):
     return systems
 
 
-def read_commands(path, argv):
+def read_commands(path, argv, module="score"):
     """The commands of the file, or the one that runs now, as one shell line."""
     if path is None:
         argv = sys.argv[1:] if argv is None else argv
-        return f"python -m speechllm.bin.score {shlex.join(argv)}"
+        return f"python -m speechllm.bin.{module} {shlex.join(argv)}"
     if not path.exists():
         raise UserError(f"{path}: no such file; --commands names a file of shell commands")
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())

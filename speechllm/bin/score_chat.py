@@ -59,7 +59,7 @@ def main(argv=None):
         rows += [row | {"set": args.set} for row in count_rows(plain, args.lang)]
         sets.append(f"{args.set} by kind")
         rows += [row | {"set": sets[1]} for row in kind_rows(questions, plain, args.lang)]
-    made_by = {"commit": git_commit(), "command": read_commands(args.commands, argv)}
+    made_by = {"commit": git_commit(), "command": read_commands(args.commands, argv, "score_chat")}
     old = results.read_results(args.out / "results.json")
     rows = results.merge(old, [row | made_by for row in rows])
     results.write_results(args.out, rows)

@@ -21,6 +21,26 @@ def get_parser(argv=None):
     return parser
 
 
+def check_framing(train_dir: str, config: TrainLlmConfig):
+    """Raise a UserError if an LLM's answers were given to other prompts than it is to hear them in."""
+    import json
+    from pathlib import Path
+
+    from speechllm.data.responses import ABOUT
+    from speechllm.errors import UserError
+
+    path = Path(train_dir) / ABOUT
+    if not path.exists():
+        return
+    settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    for name in ("prompt", "system"):
+        if (asked := settings[name]) != (own := getattr(config, name)):
+            raise UserError(
+                f"{path}: these answers were given with {name} {asked!r}, the training has {own!r}; "
+                "make them alike"
+            )
+
+
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), TrainLlmConfig, argv)
     decode_config = cli.read_config(DecodeConfig, args.decode_config)
@@ -63,6 +83,7 @@ def main(argv=None):
         )
     wanted = operator.attrgetter(config.target)
 
+    check_framing(args.train_dir, config)
     manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow")
     template.parts(manifest.row(0))  # a mark that nothing is known for stops here
     chosen = training.usable(manifest, config.data.max_frames, [], setup)

@@ -112,12 +112,17 @@ def read_matrix(
         return np.frombuffer(data, np.float32).reshape(-1, cols)
     if kind == b"\0BCM " and len(head) >= 21:
         low, span, rows, cols = struct.unpack("<ffii", head[5:21])
-        data = read_exactly(file, cols * (8 + rows), offset + 21, path)
+        whole = num_frames is None or (first == 0 and num_frames >= rows)
+        data = read_exactly(file, cols * (8 + rows * whole), offset + 21, path)
         knots = np.frombuffer(data, "<u2", cols * 4).reshape(cols, 4, 1)
         knots = (low + knots.astype(np.float32) * np.float32(span / QUANTILES)).astype(np.float32)
-        codes = np.frombuffer(data, np.uint8, offset=cols * 8).reshape(cols, rows)
-        last = rows if num_frames is None else first + num_frames
-        return decode(codes[:, first:last], knots).T
+        if whole:
+            codes = np.frombuffer(data, np.uint8, offset=cols * 8)
+        else:  # the columns lie one after the other
+            size, at = max(0, min(num_frames, rows - first)), offset + 21 + cols * 8 + first
+            parts = (read_exactly(file, size, at + i * rows, path) for i in range(cols))
+            codes = np.frombuffer(b"".join(parts), np.uint8)
+        return decode(codes.reshape(cols, -1), knots).T
     raise UserError(f"{path}:{offset}: no feature matrix here; extract the features again")
 
 

@@ -118,7 +118,9 @@ class ChatTemplate:
         return self.parts_of(self.turns(row, row.transcript))
 
     def parts_of(self, turns: tuple[Turn, ...]) -> list:
-        """Parts of a dialogue's prompt, see ``prompt_parts``."""
+        """Parts of a dialogue's prompt, see ``prompt_parts``; ``system`` stands first unless a turn of it does."""
+        if self.system and turns[0].role != "system":
+            turns = (Turn("system", (Part(text=self.system),)), *turns)
         return prompt_parts(turns, self.render, self.encode, self.encode_after)
 
     def turns(self, row: Row, transcript: str | None = None) -> tuple[Turn, ...]:
@@ -136,5 +138,4 @@ class ChatTemplate:
 
         before, after = map(filled, self.template.split("{audio}"))
         said = Part(audio=row.utt_id) if transcript is None else Part(text=transcript)
-        user = Turn("user", (Part(text=before), said, Part(text=after)))
-        return (Turn("system", (Part(text=self.system),)), user) if self.system else (user,)
+        return (Turn("user", (Part(text=before), said, Part(text=after))),)

@@ -35,23 +35,28 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 TOKENIZER_LESSONS = 8000  # dialogues whose text decides the tokens
-TRANSCRIPT_WEIGHT = 3
+TRANSCRIPT_WEIGHT = 10
+# Share of the turns that are drawn out at the end of the training; it rises from none, for such turns are long and what
+# is to be answered is learnt sooner from plain ones.
+MAX_SPOKEN = 0.8
 
 
-def hear(text: str, encode: Callable, space_id: int, rng: random.Random) -> list[int]:
-    """Ids of what a user says: as it is, misspelt, drawn out, or begun as text and then spoken."""
-    kind = rng.random()
-    if kind < 0.40:
-        return encode(text)
-    if kind < 0.48:
-        return encode(misspell(text, rng))
-    if kind < 0.60:
-        words = text.split()
-        at = rng.randrange(len(words))
-        before, after = " ".join(words[:at]), " ".join(words[at:])
-        return [*(encode(before) if before else []), *stretch(encode(after), space_id, rng)]
-    said = misspell(text, rng) if kind > 0.85 else text
-    return [space_id] * rng.choice((0, 0, 1, 2)) + stretch(encode(said), space_id, rng)
+def hear(
+    text: str, encode: Callable, space_id: int, spoken_share: float, rng: random.Random
+) -> list[int]:
+    """Ids of what a user says: as it is or misspelt; or drawn out, in whole or after a beginning in text.
+
+    Args:
+        spoken_share: how often it is drawn out.
+    """
+    said = misspell(text, rng) if rng.random() < 0.2 else text
+    if rng.random() >= spoken_share:
+        return encode(said)
+    words = said.split()
+    at = rng.randrange(len(words)) if rng.random() < 0.2 else 0
+    before, after = " ".join(words[:at]), " ".join(words[at:])
+    silence = [space_id] * rng.choice((0, 0, 1, 2))
+    return [*(encode(before) if before else []), *silence, *stretch(encode(after), space_id, rng)]
 
 
 def chat_document(
@@ -119,19 +124,26 @@ def train_chat_llm(
     rng = random.Random(seed)
 
     def docs():
+        num_tokens, wanted = 0, max_steps * batch_tokens
         for question in source:
-            yield chat_document(
-                question,
-                encode,
-                lambda text: hear(text, encode, space_id, rng),
-                user_id,
-                assistant_id,
-            )
+            share = MAX_SPOKEN * min(1.0, num_tokens / wanted)
+
+            def say(text, share=share):
+                return hear(text, encode, space_id, share, rng)
+
+            document = chat_document(question, encode, say, user_id, assistant_id)
+            num_tokens += len(document[0])
+            yield document
 
     torch.manual_seed(seed)
     model = new_model(architecture, dim, num_layers, num_heads, ffn_dim, len(tokenizer))
     size = sum(p.numel() for p in model.parameters())
-    print(f"small chat LLM: {size:,} parameters, {len(tokenizer)} tokens")
+    words = {word for text in transcripts for word in text.split()}
+    whole = sum(len(encode(word)) == 1 for word in words)
+    print(
+        f"small chat LLM: {size:,} parameters, {len(tokenizer)} tokens; "
+        f"{whole} of {len(words)} spoken words are one token"
+    )
     optimizer = make_optimizer(*matrices_and_others(model))
     learn(model, batches(docs(), batch_tokens), optimizer, warmup_steps, max_steps, log_every)
     save(model, building, out_dir)

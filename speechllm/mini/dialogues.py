@@ -8,7 +8,7 @@ from pathlib import Path
 
 from speechllm.errors import UserError
 from speechllm.mini.grammar import spoken
-from speechllm.mini.lessons import SUM_UP, draw_summary, shortened
+from speechllm.mini.lessons import NOTED, SUM_UP, draw_summary, shortened
 from speechllm.mini.questions import (
     DRAW,
     LANGUAGES,
@@ -26,7 +26,11 @@ TRAIN_KINDS = Choice(
     "opposite:3 summary:1"
 )
 INSTRUCTED_SHARE = 0.2  # of dev and test: statements that are spoken after an instruction in text
-NAMES = {"all": "dialogues.jsonl", "instructed": "instructed.jsonl"}
+NAMES = {
+    "all": "dialogues.jsonl",
+    "instructed": "instructed.jsonl",  # an instruction in text before the audio
+    "reminded": "reminded.jsonl",  # what is to be repeated stands in a turn of text before
+}
 
 
 @dataclass(frozen=True)
@@ -114,14 +118,20 @@ def write_dialogues(root: Path, readings: list, results: list[list]) -> None:
         for question, spoken_by_number in by_question.items():
             line = dialogue_line(question, spoken_by_number)
             is_instructed = any(utt.sentence.instruction for utt in spoken_by_number.values())
-            name = NAMES["instructed" if is_instructed else "all"]
-            lines.setdefault((reading.set_name, name), []).append(line)
+            kind = "instructed" if is_instructed else "all"
+            lines.setdefault((reading.set_name, NAMES[kind]), []).append(line)
+            if question.kind == "repeat":
+                line = dialogue_line(question, spoken_by_number, reminder=question.answer)
+                lines.setdefault((reading.set_name, NAMES["reminded"]), []).append(line)
     for (set_name, name), found in lines.items():
         (root / set_name / name).write_text("".join(found), encoding="utf-8")
 
 
-def dialogue_line(question: Question, spoken_by_number: dict) -> str:
+def dialogue_line(question: Question, spoken_by_number: dict, reminder: str = "") -> str:
+    """The dialogue of a question whose user turns were spoken, after a turn of text if there is a reminder."""
     turns = []
+    if reminder:
+        turns = [{"role": "user", "text": reminder}, {"role": "assistant", "text": NOTED}]
     for number, (role, text) in enumerate(question.turns):
         if role != "user":
             turns.append({"role": role, "text": text})

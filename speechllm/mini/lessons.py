@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from speechllm.mini.asking import ask_about
 from speechllm.mini.grammar import spoken
-from speechllm.mini.questions import DRAW, Question, draw_short_scene, single
+from speechllm.mini.questions import DRAW, ORDERS, Question, draw_short_scene, single
 from speechllm.mini.scene import Scene
 from speechllm.mini.world import NEED_PLACE, Choice
 
@@ -15,7 +15,7 @@ SUM_UP = ("sum up", "in short", "the short form of")
 # In another mixture than the world asks (KINDS in questions.py): whole sentences take longest to learn.
 LESSONS = Choice(
     "interview:7 scene:3 follow_up:2 repeat:2 translate_word:3 translate_sentence:6 arithmetic:3 "
-    "count:2 opposite:2 summary:1 statement:1"
+    "count:2 opposite:2 summary:1 statement:1 reminder:1"
 )
 
 
@@ -43,6 +43,17 @@ def draw_statement(rng: random.Random) -> Question:
     return single("statement", spoken("en", scene), NOTED, split=scene.split)
 
 
+def draw_reminder(rng: random.Random) -> Question:
+    """What is to be repeated is said badly, but it was said well in the turn before."""
+    scene, other = draw_short_scene(rng), draw_short_scene(rng)
+    statement, wrong = spoken("en", scene), spoken("en", other).split()
+    words = [rng.choice(wrong) if rng.random() < 0.3 else word for word in statement.split()]
+    said = " ".join(word for word in words if rng.random() > 0.1)
+    order = rng.choice(ORDERS)
+    turns = (("user", statement), ("assistant", NOTED), ("user", f"{order} {said}".strip()))
+    return Question("reminder", turns, statement, (), scene.split)
+
+
 def draw_interview(rng: random.Random) -> Question:
     """All questions about a scene, one after the other, in full or as "and where"."""
     while len(asked := ask_about(scene := draw_short_scene(rng))) < 2:
@@ -66,6 +77,7 @@ LESSON_DRAW: dict[str, Callable[[random.Random], Question]] = DRAW | {
     "summary": draw_summary,
     "statement": draw_statement,
     "interview": draw_interview,
+    "reminder": draw_reminder,
 }
 
 

@@ -24,6 +24,7 @@ OPPOSITES = [
         "first/last high/low loud/quiet thick/thin"
     ).split()
 ]
+ORDERS = ("repeat", "say after me", "please repeat", "say again")
 LEXICONS = {"de": de, "nl": nl, "fr": fr, "es": es, "it": it, "pt": pt, "pl": pl}
 LANGUAGES = {
     "german": "de",
@@ -100,7 +101,7 @@ def draw_follow_up(rng: random.Random) -> Question:
 
 def draw_repeat(rng: random.Random) -> Question:
     scene = draw_short_scene(rng)
-    order = rng.choice(["repeat", "say after me", "please repeat", "say again"])
+    order = rng.choice(ORDERS)
     text = spoken("en", scene)
     return single("repeat", f"{order} {text}", text, split=scene.split)
 

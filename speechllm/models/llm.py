@@ -478,7 +478,7 @@ class LlmTokenizer:
         )
         self.unk_id = self.tokenizer.unk_token_id
         self.name = name
-        if self.tokenizer.chat_template is None and LLAMA2_CHAT_NAME.search(name):
+        if self.tokenizer.chat_template is None and LLAMA2_CHAT_NAME.search(Path(name).name):
             self.tokenizer.chat_template = LLAMA2_CHAT
 
     def render_chat(self, messages: list[dict]) -> str:

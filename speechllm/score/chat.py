@@ -15,6 +15,7 @@ from speechllm.score.evaluate import ALL, AVERAGE
 from speechllm.score.inputs import read_table
 from speechllm.score.metrics import ErrorRate, prepare
 from speechllm.score.normalize import split_words
+from speechllm.score.results import replace_text
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,15 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a system said, and its scores of the text prompt's answer, see bin/converse.py."""
+    """What a system said in a dialogue, and its scores of the answer that the text prompt gets.
+
+    Args:
+        status: "ok", or "max_length".
+        reference: the text prompt's answer.
+        nll, kl: per token of the reference -log p, and the divergence from the text prompt's distribution.
+        spoken: what is said in the dialogue's audio parts.
+        heard: what stood in the prompt in the place of audio.
+    """
 
     text: str
     status: str
@@ -38,6 +47,20 @@ class Answer:
     kl: tuple[float, ...]
     spoken: tuple[str, ...]
     heard: tuple[str, ...]
+
+
+def write_answers(folder: Path, dialogue_ids: list[str], answers: list[Answer]) -> None:
+    """Write text, utt2status and scores.jsonl, which ``read_answers`` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    by_id = dict(sorted(zip(dialogue_ids, answers, strict=True)))
+    names = ("reference", "nll", "kl", "spoken", "heard")
+    scores = [{"id": i} | {name: getattr(a, name) for name in names} for i, a in by_id.items()]
+    lines = [json.dumps(values, ensure_ascii=False) + "\n" for values in scores]
+    replace_text(folder / "scores.jsonl", "".join(lines))
+    statuses = (f"{i} {a.status}\n" for i, a in by_id.items())
+    replace_text(folder / "utt2status", "".join(statuses))
+    texts = (" ".join([i, *a.text.split()]) + "\n" for i, a in by_id.items())
+    replace_text(folder / "text", "".join(texts))
 
 
 def read_answers(folder: Path, dialogue_ids: list[str]) -> list[Answer]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import shlex
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -10,6 +11,9 @@ import yaml
 
 from speechllm.errors import UserError
 from speechllm.score.results import read_results
+
+ALIGNMENT_ALONE = ["--analysis_opts", "--listen_utts 0 --robust_utts 0 --num_plots 1"]
+ALIGNMENT = ("monotonicity", "sharpness")  # of analysis/alignment.json
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,20 @@ class TableRow:
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A table: title, name of its axis, rows; overrides of train_ctc.yaml by encoder, of llm.yaml by small LLM."""
+    """A table.
+
+    Args:
+        encoders: overrides of train_ctc.yaml by name of the encoder.
+        llms: overrides of llm.yaml by name of the small LLM.
+        alignment: whether the similarity of speech positions and text is measured and shown too.
+    """
 
     title: str
     axis: str
     rows: list[TableRow]
     encoders: dict[str, str] = field(default_factory=dict)
     llms: dict[str, str] = field(default_factory=dict)
+    alignment: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,7 +137,7 @@ def plan(spec: TableSpec, runs: Runs, only: str = "") -> list[tuple[str, list[st
 def commands(row: TableRow, spec: TableSpec, runs: Runs) -> list[list[str]]:
     """The options of run.sh, one list per call, that make a row."""
     if row.is_preset:
-        return []
+        return [preset_analysis(runs)] if spec.alignment else []
     tag, ctc, llm = runs.tag_of(runs.number, row.name), f"exp/{runs.tag}/ctc", row.llm or runs.llm
     if row.monolingual:
         calls = []
@@ -157,8 +168,15 @@ def commands(row: TableRow, spec: TableSpec, runs: Runs) -> list[list[str]]:
         options += ["--ctc_opts", spec.encoders[row.encoder]]
         calls.append([*shared, *options, "--stage", "3", "--stop_stage", "4"])
         ctc = f"exp/{encoder_tag}/ctc"
-    options = ["--tag", tag, "--ctc", ctc, "--llm", llm, "--llm_opts", row.llm_opts]
-    return [*calls, [*shared, *options, "--stage", "5", "--stop_stage", "7"]]
+    options = ["--tag", tag, "--ctc", ctc, "--llm", llm, "--llm_opts", row.llm_opts, "--stage", "5"]
+    options += ["--stop_stage", "8", *ALIGNMENT_ALONE] if spec.alignment else ["--stop_stage", "7"]
+    return [*calls, [*shared, *options]]
+
+
+def preset_analysis(runs: Runs) -> list[str]:
+    """Options that analyse the preset's own run."""
+    options = own_data(runs, runs.langs, runs.tag, "")
+    return [*options, "--stage", "8", "--stop_stage", "8"]
 
 
 def own_data(runs: Runs, langs: list[str], tag: str, llm: str) -> list[str]:
@@ -203,28 +221,45 @@ def figures(row: TableRow, runs: Runs, exp: Path, metric: str = "wer") -> list[d
     return found
 
 
+def alignment(row: TableRow, runs: Runs, exp: Path) -> dict[str, float]:
+    """Monotonicity and sharpness of a row's run over all languages; empty where it was not analysed."""
+    tag = runs.tag if row.is_preset else runs.tag_of(runs.number, row.name)
+    path = exp / tag / "analysis/alignment.json"
+    if not path.is_file():
+        return {}
+    report = json.loads(path.read_text(encoding="utf-8"))
+    return {name: report[name]["all"] for name in ALIGNMENT}
+
+
 def collect(spec: TableSpec, runs: Runs, exp: Path) -> list[dict]:
     """All figures of a table: ``{row, label, x, system, lang, value, low, high, published, mark, ...}``."""
     out = []
     for row in spec.rows:
+        similar = alignment(row, runs, exp) if spec.alignment else {}
         for found in figures(row, runs, exp):
             shown = {"row": row.name, "label": row.label, "x": row.x}
             shown |= {"published": row.published.get(found["lang"])}
             shown |= {"mark": row.published.get("mark", "") if shown["published"] else ""}
-            out.append(shown | found)
+            out.append(shown | (similar if found["lang"] == "avg" else {}) | found)
     return out
 
 
 def markdown(spec: TableSpec, number: str, rows: list[dict]) -> str:
     """The table, one line per row; a row without figures is said to be missing."""
     langs = list(dict.fromkeys(r["lang"] for r in rows))
-    lines = [f"# Table {number}: {spec.title}", "", "WER in percent on test.", ""]
-    lines.append(f"| {' | '.join([spec.axis, 'row', *langs, 'published (avg)'])} |")
-    lines.append("|" + "---|" * (len(langs) + 3))
+    more = list(ALIGNMENT) if spec.alignment else []
+    about = "WER in percent on test."
+    if more:
+        about += " Monotonicity, sharpness: of the similarity of speech positions and text."
+    lines = [f"# Table {number}: {spec.title}", "", about, ""]
+    lines.append(f"| {' | '.join([spec.axis, 'row', *langs, *more, 'published (avg)'])} |")
+    lines.append("|" + "---|" * (len(langs) + len(more) + 3))
     for row in spec.rows:
         found = {r["lang"]: r for r in rows if r["row"] == row.name}
         cells = ["" if row.x is None else f"{row.x:g}", row.label]
         cells += [cell(found[lang]) if lang in found else "" for lang in langs]
+        average = found.get("avg", {})
+        cells += [f"{average[name]:.3f}" if name in average else "" for name in more]
         cells.append(f"{row.published['avg']} ({row.published['mark']})" if row.published else "")
         if not found:
             cells[1] += " (not finished)"
@@ -242,6 +277,7 @@ def cell(figure: dict) -> str:
 
 def as_csv(rows: list[dict]) -> str:
     columns = ["row", "label", "x", "system", "lang", "value", "low", "high", "published", "mark"]
+    columns += [name for name in ALIGNMENT if any(name in row for row in rows)]
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from speechllm.data.prompts import PromptTemplate
+from speechllm.data.prompts import ChatTemplate, PromptTemplate
 from speechllm.data.rows import Row
 from speechllm.errors import UserError
 
@@ -65,3 +65,43 @@ def test_an_unknown_language_keeps_its_code():
 def test_what_cannot_be_filled_is_named(template, message):
     with pytest.raises(UserError, match=message):
         shown(template, row())
+
+
+def render(messages: list[dict]) -> str:
+    return "".join(f"<{m['role'][0]}>{m['content']}" for m in messages) + "<a>"
+
+
+@pytest.mark.parametrize(
+    "template, prompt, system, expected",
+    [
+        ("{audio}", None, "", ["<u>", 0, "<a>"]),
+        ("{prompt} {audio}", None, "", ["<u>", 0, "<a>"]),
+        ("{prompt} {audio}", "sum up", "", ["<u>sum up", 0, "<a>"]),
+        (
+            "what is said in {language}: {audio} ?",
+            None,
+            "",
+            ["<u>what is said in German:", 0, " ?<a>"],
+        ),
+        ("{audio}", None, "be kind", ["<s>be kind<u>", 0, "<a>"]),
+    ],
+)
+def test_a_chat_has_audio_or_its_transcript_in_the_users_turn(template, prompt, system, expected):
+    chat = ChatTemplate(template, render, encode, encode, system)
+
+    def shown(parts):
+        return [p if isinstance(p, int) else "".join(map(chr, p.tolist())) for p in parts]
+
+    one = row(prompt=prompt)
+    assert shown(chat.parts(one)) == expected
+    (whole,) = shown(chat.text_parts(one))
+    before, _, after = expected
+    space = " " if before.rpartition(">")[2] else ""
+    assert whole == f"{before}{space}text{after}"
+
+
+def test_marks_of_a_chat_that_nothing_is_known_for_are_refused():
+    with pytest.raises(UserError, match="has nothing for {bos}, only {audio}, {prompt}"):
+        ChatTemplate("{bos}{audio}", render, encode, encode).parts(row())
+    with pytest.raises(UserError, match="exactly once"):
+        ChatTemplate("hello", render, encode, encode)

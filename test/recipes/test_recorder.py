@@ -79,6 +79,20 @@ def commands(folder: Path) -> list[str]:
     return [line for line in (folder / "log").read_text().splitlines() if line.startswith("-m ")]
 
 
+RECORDED_CHAT = """
+if "bin.merge_responses" in line:
+    make(*(Path(args[-1]) / name for name in ("text", "feats.scp")))
+if "bin.converse" in line:
+    folders = [Path(value("--out")) / system / value("--set") for system in ("text", "cascade", "audio")]
+    make(*(folder / name for folder in folders for name in ("text", "utt2status")))
+if "bin.score_chat" in line:
+    (Path(value("--out")) / "results.json").write_text("[]")
+    make(Path(value("--out")) / "RESULTS.md")
+if "bin.check_frozen" in line:
+    make(value("--out"))
+"""
+
+
 def one(lines: list[str], word: str) -> str:
     (found,) = [line for line in lines if word in line]
     return found
@@ -193,3 +207,24 @@ def test_failing_command_stops_the_recipe_and_shows_its_log(toolkit, tmp_path):
     output = run(toolkit / "egs/mls/run.sh", *options, python=str(fake), check=False)
     assert "no such luck" in output
     assert "stage 5" not in output
+
+
+def test_audiochat_lets_the_llm_answer_before_it_learns_to_listen(toolkit, tmp_path):
+    fake = fake_machine(tmp_path, RECORDED_CHAT)
+    options = ["--preset", "paper", "--corpora", str(tmp_path), "--respond_nj", "3"]
+    run(toolkit / "egs/audiochat/run.sh", *options, python=str(fake))
+    lines = commands(tmp_path)
+    llm = "--llm_name meta-llama/Llama-2-7b-chat-hf"
+    answered = [line for line in lines if "bin.respond" in line]
+    assert len(answered) == 6 and all(llm in line for line in answered)
+    for part in ("train", "dev"):
+        of_part = [line for line in answered if f"--out exp/paper/respond/{part} " in line]
+        assert sorted(line.split("--part ")[1] for line in of_part) == ["1", "2", "3"]
+    trained = one(lines, "bin.train_llm")
+    assert llm in trained and "--train_dir exp/paper/respond/train " in trained
+    assert lines.index(trained) > max(map(lines.index, answered))
+    conversations = [line for line in lines if "bin.converse" in line]
+    assert all("--ctc exp/paper/ctc " in line for line in conversations)
+    snrs = [line.split("--snr ")[1].split()[0] for line in conversations if "--snr" in line]
+    assert snrs == ["20", "15", "10", "5", "0"]
+    assert not any("make_mini" in line for line in lines)

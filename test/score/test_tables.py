@@ -119,6 +119,29 @@ def test_table_shows_what_is_finished(spec_file, tmp_path, capsys):
     assert (exp / "t/tables/7.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_tables_with_alignment_analyse_every_row_and_show_it(spec_file, tmp_path, capsys):
+    spec_file.write_text(yaml.safe_dump(SPEC | {"alignment": True, "rows": SPEC["rows"][:2]}))
+    calls = plan(read_spec(spec_file), RUNS)
+    (preset,), (more,) = options_of(calls, "preset"), options_of(calls, "more")
+    assert (preset["--tag"], preset["--stage"], preset["--stop_stage"]) == ("t", "8", "8")
+    assert "--analysis_opts" not in preset  # as run.sh itself would do it, so that it is done once
+    assert more["--stop_stage"] == "8" and "--listen_utts 0" in more["--analysis_opts"]
+    exp = tmp_path / "exp"
+    for tag, value in (("t", 0.9), ("t/tables/7/more", 0.5)):
+        write_results(exp / tag, {"en": 4.0, "avg": 5.0})
+        (exp / tag / "analysis").mkdir()
+        report = {"monotonicity": {"all": value}, "sharpness": {"all": 2 * value}}
+        (exp / tag / "analysis/alignment.json").write_text(json.dumps(report))
+    options = ["--spec", spec_file, "--preset", "mini", "--tag", "t", "--langs", "en"]
+    table.main(["write", *map(str, options), "--exp", str(exp)])
+    text = capsys.readouterr().out
+    assert "| en | avg | monotonicity | sharpness | published" in text
+    assert "| 2 | more | 4.00 | 5.00 [4.00, 7.00] | 0.500 | 1.000 |" in text
+    with (exp / "t/tables/7.csv").open() as file:
+        shown = {r["row"]: r["monotonicity"] for r in csv.DictReader(file) if r["lang"] == "avg"}
+    assert shown == {"preset": "0.9", "more": "0.5"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

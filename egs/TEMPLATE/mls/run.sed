@@ -10,7 +10,7 @@ s/\${MLS}/${CORPUS}/
 # There is no made-up corpus of other languages, and no list of small training sets.
 /^#   --subset /d
 s/--corpus_opts "...", //
-s/of the made-up corpus, and overrides/overrides/
+s/of the made-up corpus, overrides/overrides/
 /^    if \[ -z "\${corpora}" \] && /,/^    fi$/c\
     [ -d "${corpora}" ] || die "--corpora should name the folder of the corpus, got '${corpora}'"
 /^\[ -n "\${corpora}" \] || \[ /d

@@ -2,7 +2,7 @@
 
 python local/prepare_data.py --corpora /data/mls --set test data/test
 
-A corpus that comes with dialogues (dialogues.jsonl, instructed.jsonl beside transcripts.txt) keeps them, in
+A corpus that comes with dialogues (*.jsonl beside transcripts.txt, see mini/dialogues.py) keeps them, in
 several.jsonl those again in which the user speaks more than once; of another corpus every utterance is a dialogue of
 one turn.
 """
@@ -66,9 +66,9 @@ def main(argv=None):
     write_dialogues(data_dir / "dialogues.jsonl", dialogues)
     several = [dialogue for dialogue in dialogues if num_user_turns(dialogue) > 1]
     write_dialogues(data_dir / "several.jsonl", several)
-    if (set_dir / "instructed.jsonl").exists():
-        instructed = read_dialogues(set_dir / "instructed.jsonl")
-        write_dialogues(data_dir / "instructed.jsonl", instructed)
+    for name in ("instructed.jsonl", "reminded.jsonl"):
+        if (set_dir / name).exists():
+            write_dialogues(data_dir / name, read_dialogues(set_dir / name))
 
 
 if __name__ == "__main__":

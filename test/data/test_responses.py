@@ -1,0 +1,93 @@
+"""Answers that grow part by part, and the data directory that is made of them."""
+
+import json
+
+import pytest
+
+from speechllm.data.data_dir import Utterance, read_data_dir, write_data_dir
+from speechllm.data.responses import (
+    Response,
+    ResponsePart,
+    choose_instruction,
+    part_path,
+    read_parts,
+    write_response_dir,
+)
+from speechllm.data.tables import read_table, write_table
+from speechllm.errors import UserError
+
+
+def response(utt_id, text="yes", fault="", instruction=""):
+    return Response(utt_id, text, instruction, fault, -0.5)
+
+
+def test_a_part_goes_on_where_it_was_cut_off(tmp_path):
+    part = ResponsePart(tmp_path, 2, 1, {"seed": 1})
+    part.add([response("a"), response("b", "né")])
+    path = part_path(tmp_path, 2, 1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])  # killed while it wrote b
+    again = ResponsePart(tmp_path, 2, 1, {"seed": 1})
+    assert again.done == {"a"}
+    again.add([response("b", "né")])
+    assert path.read_bytes() == whole
+    assert ResponsePart(tmp_path, 2, 1, {"seed": 2}).done == set()  # other settings, other answers
+
+
+def test_parts_are_joined_and_must_agree(tmp_path):
+    for part, utt_id in ((1, "a"), (2, "b")):
+        ResponsePart(tmp_path, 2, part, {"seed": 1}).add([response(utt_id)])
+    settings, responses = read_parts(tmp_path, 2)
+    assert settings == {"seed": 1} and responses == {u: response(u) for u in "ab"}
+    ResponsePart(tmp_path, 2, 2, {"seed": 2})
+    with pytest.raises(UserError, match="responses.2-of-2.jsonl: made with other settings"):
+        read_parts(tmp_path, 2)
+    part_path(tmp_path, 2, 2).unlink()
+    with pytest.raises(UserError, match="responses.2-of-2.jsonl: this part is missing"):
+        read_parts(tmp_path, 2)
+
+
+def test_instructions_go_to_their_share_of_utterances():
+    ids = [f"u{i}" for i in range(2000)]
+    chosen = [choose_instruction(u, ["one", "two"], 0.25, 1) for u in ids]
+    assert abs(sum(map(bool, chosen)) - 500) < 80
+    assert abs(chosen.count("one") - chosen.count("two")) < 80
+    assert chosen == [choose_instruction(u, ["one", "two"], 0.25, 1) for u in ids]
+    assert not any(choose_instruction(u, ["one"], 0.0, 1) for u in ids)
+    assert not choose_instruction("u1", [], 1.0, 1)
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "train"
+    utts = [Utterance(f"s1_{u}", "s1", f"say {u}", "x.flac", "en") for u in "abcd"]
+    write_data_dir(folder, utts)
+    write_table(folder / "feats.scp", {f"s1_{u}": f"/x.ark:{i}" for i, u in enumerate("abc")})
+    write_table(folder / "utt2num_frames", {f"s1_{u}": "100" for u in "abc"})
+    write_table(folder / "bad_utts", {"s1_d": "unreadable"})
+    (folder / "cmvn.ark").write_bytes(b"cmvn")
+    return folder
+
+
+def test_answers_become_targets_with_the_sources_features(source, tmp_path):
+    found = {
+        "s1_a": response("s1_a", "A", instruction="repeat"),
+        "s1_b": response("s1_b", "B", fault="loop"),
+        "s1_c": response("s1_c", "C"),
+    }
+    about = write_response_dir(source, tmp_path / "out", found, {"model": "m", "licence": "CC0"})
+    utts = read_data_dir(tmp_path / "out")
+    assert [(u.utt_id, u.text, u.text_src, u.prompt) for u in utts] == [
+        ("s1_a", "A", "say a", "repeat"),
+        ("s1_c", "C", "say c", ""),
+    ]
+    assert read_table(tmp_path / "out/feats.scp") == {"s1_a": "/x.ark:0", "s1_c": "/x.ark:2"}
+    assert (tmp_path / "out/cmvn.ark").read_bytes() == b"cmvn"
+    assert json.loads((tmp_path / "out/responses.json").read_text()) == about
+    assert about["left_out"] == {"loop": 1} and about["num_utts"] == 2
+    assert about["model"] == "m" and about["licence"] == "CC0" and about["num_instructed"] == 1
+
+
+def test_an_utterance_without_answer_is_named(source, tmp_path):
+    with pytest.raises(UserError, match="s1_a has no response"):
+        write_response_dir(source, tmp_path / "out", {}, {})

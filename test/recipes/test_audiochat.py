@@ -1,0 +1,182 @@
+"""egs/audiochat from the first stage to the last with a few training steps, and conversations with what came out."""
+
+import io
+import json
+import re
+import shutil
+
+import pytest
+from recipes.conftest import run
+
+from speechllm.bin import chat, converse, merge_responses, respond, train_llm
+from speechllm.data.data_dir import read_data_dir
+from speechllm.data.dialogue import read_dialogues
+from speechllm.data.tables import read_table
+from speechllm.errors import UserError
+
+SMALL = [
+    "--tag", "small",
+    "--snrs", "10 0",
+    "--corpus_opts", "--train_hours 0.03 --dev_utts 4 --test_utts 14 --speakers 4",
+    "--mini_llm_opts", "--max_steps 4 --dim 32 --ffn_dim 48 --vocab_size 700",
+    "--ctc_opts", "--optim.max_steps 4 --train.valid_every 2 --train.log_every 1 --flat_start 2",
+    "--respond_opts", "--max_tokens 12 --instruct_share 0.5 --leave_out []",  # it never ends
+    "--llm_opts", "--optim.max_steps 3 --train.valid_every 3 --train.log_every 1 --distill_weight 0.5",
+    "--chat_opts", "--max_tokens 6",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(toolkit):
+    """The recipe folder after all stages, and what they printed."""
+    recipe = toolkit / "egs" / "audiochat"
+    return recipe, run(recipe / "run.sh", *SMALL)
+
+
+def test_all_stages_end_in_a_results_table(finished):
+    recipe, output = finished
+    assert sorted({int(n) for n in re.findall(r"stage (\d+): ", output)}) == list(range(11))
+    rows = json.loads((recipe / "exp/small/results.json").read_text())
+    found = {(r["system"], r["set"], r["lang"], r["metric"]) for r in rows}
+    for system in ("text", "cascade", "audio"):
+        for part in ("dev", "test", "several", "first_spoken", "no_history", "instructed"):
+            for metric in ("accuracy", "perplexity"):
+                assert (system, part, "en", metric) in found
+                assert (system, part, "avg", metric) in found
+        for column in ("10dB", "0dB"):
+            assert (system, "noise", column, "accuracy") in found
+    assert ("cascade", "test", "en", "wer") in found
+    assert (recipe / "exp/small/RESULTS.md").read_text().strip() in output
+    frozen = json.loads((recipe / "exp/small/analysis/frozen.json").read_text())
+    assert frozen["text_logits_equal"] is True
+    assert frozen["revision_before"] == frozen["revision_after"]
+
+
+def test_answers_do_not_depend_on_the_batches(finished, tmp_path):
+    recipe, _ = finished
+    options = ["--model", recipe / "exp/small/llm", "--ctc", recipe / "exp/small/ctc"]
+    options += ["--out", tmp_path, "--set", "test", "--max_tokens", 6, "--batch_positions", 60]
+    converse.main([str(word) for word in (*options, recipe / "data/small/test/dialogues.jsonl")])
+    for system in ("text", "cascade", "audio"):
+        expected = (recipe / f"exp/small/decode/{system}/test/text").read_text()
+        assert (tmp_path / system / "test/text").read_text() == expected
+
+
+def test_answers_to_other_prompts_are_refused(finished, tmp_path):
+    recipe, _ = finished
+    options = ["--config", recipe / "conf/mini/train_llm.yaml", "--system", "be kind"]
+    options += ["--train_dir", recipe / "exp/small/respond/train", "--exp_dir", tmp_path / "llm"]
+    options += [
+        "--valid_dir",
+        recipe / "exp/small/respond/dev",
+        "--encoder",
+        recipe / "exp/small/ctc",
+    ]
+    with pytest.raises(UserError, match="answers were given with system '', the training has 'be"):
+        train_llm.main([str(w) for w in (*options, "--llm_name", recipe / "exp/small/chat_llm")])
+
+
+def test_targets_are_the_llms_answers_with_their_origin(finished):
+    recipe, _ = finished
+    folder = recipe / "exp/small/respond/train"
+    answers, source = read_data_dir(folder), read_table(recipe / "data/small/train/text")
+    assert {utt.utt_id: utt.text_src for utt in answers} == source
+    assert 0 < sum(bool(utt.prompt) for utt in answers) < len(answers)
+    assert (folder / "feats.scp").read_text() == (recipe / "data/small/train/feats.scp").read_text()
+    about = json.loads((folder / "responses.json").read_text())
+    assert about["revision"].startswith("sha256:") and about["licence"] == "CC0-1.0"
+    assert about["settings"]["max_tokens"] == 12 and about["num_utts"] == len(source)
+
+
+def test_two_jobs_answer_as_one_does(finished, tmp_path):
+    recipe, _ = finished
+    data_dir, llm = recipe / "data/small/dev", recipe / "exp/small/chat_llm"
+    for temperature in (0.0, 1.0):
+        texts = []
+        for num_parts in (1, 2):
+            out = tmp_path / f"{temperature}_{num_parts}"
+            for part in range(1, num_parts + 1):
+                options = ["--config", recipe / "conf/mini/respond.yaml", "--llm_name", llm]
+                options += ["--data_dir", data_dir, "--out", out, "--max_tokens", 5]
+                options += ["--temperature", temperature, "--part", part, "--num_parts", num_parts]
+                respond.main([str(word) for word in options])
+            parts = "".join(sorted(p.read_text() for p in out.glob("*.jsonl")))
+            texts.append(sorted(re.findall(r'"utt_id": "(\S+)", "text": "(.*?)", "inst', parts)))
+        assert texts[0] == texts[1] and len(texts[0]) == len(read_table(data_dir / "text"))
+
+
+def test_a_missing_part_is_named(finished, tmp_path):
+    recipe, _ = finished
+    with pytest.raises(UserError, match="responses.1-of-1.jsonl: this part is missing"):
+        merge_responses.main([str(tmp_path), "--data_dir", str(recipe / "data/small/dev")])
+
+
+def say(monkeypatch, capsys, recipe, *lines):
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+    capsys.readouterr()
+    chat.main(["--model", str(recipe / "exp/small/llm"), "--max_tokens", "4"])
+    return capsys.readouterr()
+
+
+def test_the_terminal_takes_text_and_audio_and_goes_on_after_errors(finished, monkeypatch, capsys):
+    recipe, _ = finished
+    dialogue = read_dialogues(recipe / "data/small/test/dialogues.jsonl")[0]
+    audio = dialogue.audio_parts[0].audio
+    lines = [
+        "who sells bread",
+        f"/audio {audio}",
+        "/audio none.flac",
+        "/audio",
+        f"sum up /audio {audio}",
+    ]
+    said = say(monkeypatch, capsys, recipe, *lines, "/new", "who sells bread", "/quit", "never")
+    answers = said.out.splitlines()
+    assert len(answers) == 4 and answers[0] == answers[3]
+    assert said.err.count("error: ") == 2 and "none.flac" in said.err and "which file" in said.err
+
+
+def test_a_dialogue_longer_than_the_context_is_refused(finished, tmp_path):
+    recipe, _ = finished
+    turn = {"role": "user", "text": "who sells bread " * 400}
+    path = tmp_path / "long.jsonl"
+    path.write_text(json.dumps({"id": "a", "turns": [turn]}) + "\n")
+    options = ["--model", recipe / "exp/small/llm", "--out", tmp_path, "--set", "x", path]
+    with pytest.raises(UserError, match="long.jsonl:1: prompt and answer take .* positions"):
+        converse.main([str(word) for word in options])
+
+
+def test_transcripts_can_be_the_targets(finished, tmp_path, capsys):
+    recipe, _ = finished
+    options = ["--config", recipe / "conf/mini/train_llm.yaml", "--target", "transcript"]
+    options += ["--optim.max_steps", 1, "--train.valid_utts", 2, "--exp_dir", tmp_path / "llm"]
+    options += [
+        "--train_dir",
+        recipe / "exp/small/respond/train",
+        "--encoder",
+        recipe / "exp/small/ctc",
+    ]
+    options += [
+        "--valid_dir",
+        recipe / "exp/small/respond/dev",
+        "--llm_name",
+        recipe / "exp/small/chat_llm",
+    ]
+    train_llm.main([str(word) for word in options])
+    assert "finished" in capsys.readouterr().out or (tmp_path / "llm/best").exists()
+
+
+def test_an_llm_without_chat_template_stops_before_any_answer(finished, tmp_path):
+    recipe, _ = finished
+    shutil.copytree(recipe / "exp/small/chat_llm", tmp_path / "plain")
+    config = json.loads((tmp_path / "plain/tokenizer_config.json").read_text())
+    config.pop("chat_template")
+    (tmp_path / "plain/tokenizer_config.json").write_text(json.dumps(config))
+    options = ["--llm_name", tmp_path / "plain", "--data_dir", recipe / "data/small/dev"]
+    with pytest.raises(UserError, match="has no chat template"):
+        respond.main([str(word) for word in (*options, "--out", tmp_path / "out")])
+
+
+def test_a_second_run_skips_everything(finished):
+    recipe, _ = finished
+    output = run(recipe / "run.sh", *SMALL)
+    assert output.count("already done, skipped") == 11

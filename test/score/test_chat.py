@@ -1,0 +1,86 @@
+"""Scores of conversations against figures worked out by hand."""
+
+import dataclasses
+import math
+
+import pytest
+
+from speechllm.errors import UserError
+from speechllm.score.chat import (
+    Answer,
+    Question,
+    chat_rows,
+    count_rows,
+    kind_rows,
+    read_answers,
+    write_answers,
+)
+
+QUESTIONS = [
+    Question("a", "one", ("1",), "count"),
+    Question("b", "two", (), "count"),
+    Question("c", "the cat", ("cat",), "scene"),
+]
+
+
+def answers(texts, nll=1.0, heard=("x", "x", "x")):
+    return [
+        Answer(text, "ok", q.answer, (nll, 3 * nll), (0.5, 0.0), ("x",), (word,))
+        for text, q, word in zip(texts, QUESTIONS, heard, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def values():
+    found = {
+        ("text", "en"): answers(["one", "two", "cat"]),
+        ("cascade", "en"): answers(["1", "three", "dog"], 2.0, ("x", "y", "x z")),
+        ("audio", "en"): answers(["one", "two", "dog"]),
+    }
+    rows = chat_rows(QUESTIONS, found, "en", num_samples=50)
+    return {(r["system"], r["metric"], r["lang"]): r for r in rows}
+
+
+def test_values_are_those_worked_out_by_hand(values):
+    for lang in ("en", "avg"):
+        assert values["text", "accuracy", lang]["value"] == 100
+        assert values["cascade", "accuracy", lang]["value"] == pytest.approx(33.3333)
+        assert values["audio", "accuracy", lang]["value"] == pytest.approx(66.6667)
+        assert values["audio", "accuracy_vs_cascade", lang]["value"] == pytest.approx(33.3333)
+    assert values["audio", "perplexity", "en"]["value"] == pytest.approx(math.exp(2), rel=1e-4)
+    assert values["cascade", "perplexity", "en"]["value"] == pytest.approx(math.exp(4), rel=1e-4)
+    assert values["audio", "agreement", "en"]["value"] == pytest.approx(66.6667)
+    assert values["cascade", "agreement", "en"]["value"] == 0  # "1" is right and reads otherwise
+    assert values["audio", "kl", "en"]["value"] == 0.25
+    assert values["cascade", "wer", "en"]["value"] == pytest.approx(66.6667)
+    assert 0 < values["audio", "chrf", "en"]["value"] < 100
+    low, high = (values["audio", "accuracy", "en"][k] for k in ("low", "high"))
+    assert 0 <= low < 66.6667 < high <= 100
+
+
+def test_columns_are_averaged(values):
+    found = {
+        ("audio", "20dB"): answers(["one", "two", "cat"]),
+        ("audio", "0dB"): answers(["", "two", ""]),
+    }
+    rows = chat_rows(QUESTIONS, found, "en", num_samples=50)
+    accuracy = {r["lang"]: r["value"] for r in rows if r["metric"] == "accuracy"}
+    assert accuracy == pytest.approx({"20dB": 100, "0dB": 33.3333, "avg": 66.66665})
+
+
+def test_kinds_and_useless_answers_are_counted():
+    found = {"audio": answers(["one", "", "dog dog dog dog dog dog"])}
+    kinds = {r["lang"]: r["value"] for r in kind_rows(QUESTIONS, found, "en")}
+    assert kinds == {"count": 50, "scene": 0}
+    counts = {r["metric"]: r["value"] for r in count_rows(found, "en")}
+    assert counts == {"empty": 1, "looping": 1, "truncated": 0}
+
+
+def test_answers_are_read_as_they_were_written(tmp_path):
+    written = answers(["one", "", "the  cat"])
+    write_answers(tmp_path, ["b", "a", "c"], written)
+    found = read_answers(tmp_path, ["b", "a", "c"])
+    assert found == [*written[:2], dataclasses.replace(written[2], text="the cat")]
+    assert (tmp_path / "text").read_text() == "a\nb one\nc the cat\n"
+    with pytest.raises(UserError, match="no answer to dialogue d"):
+        read_answers(tmp_path, ["a", "d"])
