@@ -13,7 +13,7 @@ from speechllm.decode.beam import beam_search
 NUM_BEAMS = 4
 VOCAB_SIZE = 2000  # of the mini preset
 MAX_TOKENS = 60
-END_PUSH = 9.0  # on the end token's logit, so that outputs of many lengths compete
+END_PUSH = 4.2  # on the end token's logit, so that outputs of many lengths compete
 TIE = 1e-3  # log-probability per token
 
 
@@ -81,7 +81,7 @@ def are_equal(ours, theirs) -> bool:
 def bench(corpus: Path, small: bool) -> list[common.Row]:
     vocab_size, num_utts, limit = (60, 3, 8) if small else (VOCAB_SIZE, 16, MAX_TOKENS)
     llm = llama.make_llm(vocab_size, small)
-    push_end(llm, 3.0 if small else END_PUSH)
+    push_end(llm, 1.5 if small else END_PUSH)
     batch = llama.make_batch(llm.dim, vocab_size, num_utts, 2.0 if small else 10.0)
     with torch.no_grad():
         rows = llama.prompt_rows(llm.embed, batch["feats"], batch["feat_lens"], batch["prompts"])
