@@ -175,6 +175,7 @@ def load_recognizer(folder, config: DecodeConfig, device, llm_name: str = ""):
         model, path = build.load_ctc_model(folder)
         return ctc_recognizer(model.to(device), CtcTokenizer(path / "units.model"), device)
     model, saved, path = build.load_speech_llm(folder, llm_name)
+    model.llm.merge_adapters()
     return llm_recognizer(model.to(device), *text_side(saved, path), config, device)
 
 

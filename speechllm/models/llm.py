@@ -174,6 +174,19 @@ class Llm(nn.Module):
             for layer in layers:
                 layer.enable_adapters(True)
 
+    def merge_adapters(self):
+        """Fold the adapters into the weights: the same function, up to rounding, in fewer operations.
+
+        Weights in half precision stay apart from their adapters, which they would round away.
+        """
+        if self.model.dtype != torch.float32:
+            return
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        for module in self.model.modules():
+            if isinstance(module, BaseTunerLayer):
+                module.merge()
+
     def finetune_all(self):
         """Make every weight trainable."""
         self.finetuned = True

@@ -65,10 +65,13 @@ def bench(corpus: Path, small: bool) -> list[common.Row]:
     limits = [len(target) for target in batch["targets"]]
     seconds = float(batch["feat_lens"].sum()) / llama.POSITIONS_PER_SECOND
 
+    peer = llama.make_llm(vocab_size, small)  # ours is merged with its adapters, as bin/decode does
+    llm.merge_adapters()
+
     def theirs(size: int) -> list[list[int]]:
         ids = []
         for at in range(0, len(rows), size):
-            ids += generate(llm.model, rows[at : at + size], limits[at : at + size])
+            ids += generate(peer.model, rows[at : at + size], limits[at : at + size])
         return ids
 
     def token_by_token(size: int) -> list[list[int]]:

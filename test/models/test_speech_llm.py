@@ -91,6 +91,24 @@ def test_lora_at_start_changes_nothing_and_alone_is_trainable():
     assert len(trainable) == 2 * 4 * 2 and all("lora_" in name for name in trainable)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_merged_adapters_are_the_same_function(family):
+    llm = FAMILIES[family]()
+    llm.add_lora(4, 8.0, 0.0)
+    for p in llm.parameters():
+        if p.requires_grad:
+            torch.nn.init.normal_(p, std=0.1)
+    x = torch.randn(2, 5, 32)
+    apart = llm.hidden(x)
+    with llm.without_adapters():
+        assert (apart - llm.hidden(x)).abs().max() > 0.01
+    layer = next(m for m in llm.model.modules() if hasattr(m, "lora_A"))
+    before = layer.base_layer.weight.clone()
+    llm.merge_adapters()
+    assert (layer.base_layer.weight - before).abs().max() > 0.01
+    torch.testing.assert_close(llm.hidden(x), apart, rtol=1e-4, atol=1e-4)
+
+
 def test_lora_is_the_scaled_product_of_its_matrices():
     llm = tiny_llama()
     llm.add_lora(4, 8.0, 0.0)
