@@ -3,9 +3,9 @@
 python -m speechllm.bin.converse --config conf/mini/chat.yaml --model exp/mini/llm --ctc exp/mini/ctc \
     --out exp/mini/decode test=data/mini/test/dialogues.jsonl noisy=data/mini/test/dialogues.jsonl,snr=5
 
-A test is SET=FILE, and may change the dialogues of the file: ",spoken=first" or ",spoken=last" leaves audio in the first
-or the last user turn only and text in the others, ",history=drop" keeps the last turn alone, ",snr=5" adds white noise
-5 dB below the speech.
+A test is SET=FILE, and may change the dialogues of the file: ",spoken=first" or ",spoken=last" leaves audio in the
+first or the last user turn only and text in the others, ",history=drop" keeps the last turn alone, ",snr=5" adds white
+noise 5 dB below the speech.
 
 Systems: text (transcripts in place of audio), cascade (CTC's text in place of audio) and audio. OUT/<system>/<set> gets
 the answers as text, utt2status, and scores.jsonl: how likely each system's prompt makes every token of the answer that
