@@ -86,14 +86,17 @@ def adapt_llm(
     Raises:
         UserError: it asks for more than one of them.
     """
-    if finetune and (lora.rank > 0 or peft.type != "none"):
-        raise UserError(
-            f"llm.finetune: true trains all weights, but lora.rank is {lora.rank} and peft.type {peft.type}; "
-            "set lora.rank: 0 and peft.type: none, or llm.finetune: false to train the adapters alone"
-        )
     if peft.type != "none" and lora.rank > 0:
         raise UserError(
             f"peft.type: {peft.type} stands in the place of LoRA, but lora.rank is {lora.rank}; set lora.rank: 0"
+        )
+    if finetune and (lora.rank > 0 or peft.type != "none"):
+        found, none = (f"lora.rank is {lora.rank}", "lora.rank: 0")
+        if lora.rank == 0:
+            found, none = (f"peft.type is {peft.type}", "peft.type: none")
+        raise UserError(
+            f"llm.finetune: true trains all weights, but {found}; set {none}, "
+            "or llm.finetune: false to train the adapters alone"
         )
     if finetune:
         llm.finetune_all()

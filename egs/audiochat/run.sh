@@ -104,9 +104,7 @@ fi
 score="python -m speechllm.bin.score_chat --decode ${exp}/decode --out ${exp} --commands ${exp}/commands"
 converse="speechllm.bin.converse --config ${conf}/chat.yaml --fbank ${conf}/fbank.yaml --model ${exp}/llm --ctc ${ctc} --out ${exp}/decode ${chat_opts}"
 if run_stage 7 "decode" "${ctc}/best" "${exp}/llm/best" "${conf}"/{chat,fbank}.yaml "${data}"/{dev,test}/text -- "${chat_opts}"; then
-    for set in dev test; do
-        ${decode_cmd} --gpu "${one_gpu}" "${exp}/log/decode_${set}.log" ${decode} ${converse} --set "${set}" "${data}/${set}/dialogues.jsonl"
-    done
+    ${decode_cmd} --gpu "${one_gpu}" "${exp}/log/decode.log" ${decode} ${converse} {dev="${data}/dev",test="${data}/test"}/dialogues.jsonl
     finish_stage "${exp}"/decode/*/{dev,test}/text
 fi
 

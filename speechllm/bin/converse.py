@@ -1,7 +1,11 @@
 """Answer dialogues in which users speak, as they are, from transcripts, and from what CTC hears.
 
 python -m speechllm.bin.converse --config conf/mini/chat.yaml --model exp/mini/llm --ctc exp/mini/ctc \
-    --out exp/mini/decode --set test data/mini/test/dialogues.jsonl
+    --out exp/mini/decode test=data/mini/test/dialogues.jsonl noisy=data/mini/test/dialogues.jsonl,snr=5
+
+A test is SET=FILE, and may change the dialogues of the file: ",spoken=first" or ",spoken=last" leaves audio in the
+first or the last user turn only and text in the others, ",history=drop" keeps the last turn alone, ",snr=5" adds white
+noise 5 dB below the speech.
 
 Systems: text (transcripts in place of audio), cascade (CTC's text in place of audio) and audio. OUT/<system>/<set> gets
 the answers as text, utt2status, and scores.jsonl: how likely each system's prompt makes every token of the answer that
@@ -11,27 +15,46 @@ the text prompt gets, its end included, and how far its distribution there is fr
 from speechllm.bin import cli
 from speechllm.config import ChatConfig, FbankConfig
 
+CTC_BATCH_FRAMES = 30_000  # frames of 10 ms that CTC hears at once, padding included
+
 
 def get_parser(argv=None):
     parser = cli.config_parser(__doc__, ChatConfig, argv)
-    parser.add_argument("dialogues", help="JSON lines, see speechllm/data/dialogue.py")
+    parser.add_argument(
+        "tests", nargs="+", help="SET=FILE[,spoken=first|last][,history=drop][,snr=DB]"
+    )
     parser.add_argument("--model", required=True, help="experiment folder of a speech LLM")
     parser.add_argument("--llm", default="", help="its LLM, if it is not where it was in training")
     parser.add_argument("--ctc", default="", help="experiment folder of the cascade's CTC model")
     parser.add_argument("--fbank", default="", help="YAML of the extract_fbank command")
     parser.add_argument("--out", required=True, help="folder to write below")
-    parser.add_argument("--set", required=True, help="name of the set")
-    parser.add_argument(
-        "--spoken",
-        default="all",
-        choices=["all", "first", "last"],
-        help="user turns that stay audio; the others become text (all)",
-    )
-    parser.add_argument(
-        "--history", default="keep", choices=["keep", "drop"], help="drop: the last turn alone"
-    )
-    parser.add_argument("--snr", type=float, help="add white noise so many dB below the speech")
     return parser
+
+
+def parse_test(text: str) -> tuple[str, list, float | None]:
+    """Set, dialogues and signal-to-noise ratio of a test.
+
+    Raises:
+        UserError: it has another form, or see ``read_dialogues``.
+    """
+    from speechllm.data.dialogue import read_dialogues, with_spoken, without_history
+    from speechllm.errors import UserError
+
+    name, _, rest = text.partition("=")
+    path, *changes = rest.split(",")
+    options = dict(change.partition("=")[::2] for change in changes)
+    spoken, history = options.pop("spoken", "all"), options.pop("history", "keep")
+    try:
+        snr = float(options.pop("snr")) if "snr" in options else None
+    except ValueError:
+        snr, options = None, {"snr": text}
+    known = spoken in ("all", "first", "last") and history in ("keep", "drop")
+    if not name or not path or options or not known:
+        raise UserError(f"{text!r} should be SET=FILE[,spoken=first|last][,history=drop][,snr=DB]")
+    dialogues = read_dialogues(path)
+    if history == "drop":
+        dialogues = [without_history(dialogue) for dialogue in dialogues]
+    return name, [with_spoken(dialogue, spoken) for dialogue in dialogues], snr
 
 
 def load_audio(dialogues: list, fbank: FbankConfig, snr: float | None) -> list[list]:
@@ -165,28 +188,49 @@ def answer(model, tokenizer, systems, dialogues, feats, heard, config: ChatConfi
     return answers
 
 
+def answer_all(model, tokenizer, systems, dialogues, feats, heard, config: ChatConfig) -> dict:
+    """Per system the answers to all dialogues, in batches of similar length; arguments as for ``answer``."""
+    import numpy as np
+    import torch
+
+    from speechllm.data.sampler import batches_in_order
+
+    sizes = np.array(
+        [
+            1
+            + sum(len(p.text or p.transcript) for turn in d.turns for p in turn.parts) // 2
+            + sum(map(len, own)) // 8
+            for d, own in zip(dialogues, feats, strict=True)
+        ]
+    )
+    found: dict[str, list] = {}
+    with torch.inference_mode():
+        for batch in batches_in_order(sizes, config.batch_positions):
+            some = [None if heard is None else [heard[i] for i in batch]]
+            chosen = [[dialogues[i] for i in batch], [feats[i] for i in batch], *some]
+            for name, answers in answer(model, tokenizer, systems, *chosen, config).items():
+                found.setdefault(name, [None] * len(dialogues))
+                for i, one in zip(batch, answers, strict=True):
+                    found[name][i] = one
+    return found
+
+
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), ChatConfig, argv)
     fbank = cli.read_config(FbankConfig, args.fbank)
     from pathlib import Path
 
-    import numpy as np
     import torch
 
     from speechllm import build
     from speechllm.bin.decode import text_side
     from speechllm.config import TrainLlmConfig
-    from speechllm.data.dialogue import read_dialogues, with_spoken, without_history
-    from speechllm.data.sampler import batches_in_order
     from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.errors import UserError
     from speechllm.score.chat import write_answers
     from speechllm.train import distributed
 
-    dialogues = read_dialogues(args.dialogues)
-    if args.history == "drop":
-        dialogues = [without_history(dialogue) for dialogue in dialogues]
-    dialogues = [with_spoken(dialogue, args.spoken) for dialogue in dialogues]
+    tests = [parse_test(test) for test in args.tests]
     setup = distributed.init()
     torch.set_float32_matmul_precision("highest")
     model, saved, path = build.load_speech_llm(args.model, args.llm)
@@ -198,41 +242,21 @@ def main(argv=None):
             f"--fbank has {fbank.num_mel_bins} mel bins, the model {saved['num_mel_bins']}; give its own fbank.yaml"
         )
     systems = Systems(model.to(setup.device), template, config.max_tokens, setup.device)
-    feats = load_audio(dialogues, fbank, args.snr)
-    heard = None
+    ctc = None
     if args.ctc:
         ctc, ctc_path = build.load_ctc_model(args.ctc)
-        units, flat = CtcTokenizer(ctc_path / "units.model"), [f for own in feats for f in own]
-        words = iter(transcribe(ctc.to(setup.device), units, flat, 30_000, setup.device))
-        heard = [[next(words) for _ in own] for own in feats]
-    found: dict[str, list] = {}
-    sizes = np.array(
-        [
-            sum(len(p.text or p.transcript) for turn in d.turns for p in turn.parts) // 2
-            + sum(map(len, own)) // 8
-            for d, own in zip(dialogues, feats, strict=True)
-        ]
-    )
-    plan = batches_in_order(sizes + 1, config.batch_positions)
-    with torch.inference_mode():
-        for number, batch in enumerate(plan, 1):
-            answers = answer(
-                model,
-                tokenizer,
-                systems,
-                [dialogues[i] for i in batch],
-                [feats[i] for i in batch],
-                None if heard is None else [heard[i] for i in batch],
-                config,
-            )
-            for name, some in answers.items():
-                found.setdefault(name, [None] * len(dialogues))
-                for i, one in zip(batch, some, strict=True):
-                    found[name][i] = one
-            print(f"{args.dialogues}: batch {number}/{len(plan)}", flush=True)
-    ids = [dialogue.dialogue_id for dialogue in dialogues]
-    for name, answers in found.items():
-        write_answers(Path(args.out) / name / args.set, ids, answers)
+        ctc, units = ctc.to(setup.device), CtcTokenizer(ctc_path / "units.model")
+    for name, dialogues, snr in tests:
+        feats, heard = load_audio(dialogues, fbank, snr), None
+        if ctc is not None:
+            flat = [f for own in feats for f in own]
+            words = iter(transcribe(ctc, units, flat, CTC_BATCH_FRAMES, setup.device))
+            heard = [[next(words) for _ in own] for own in feats]
+        found = answer_all(model, tokenizer, systems, dialogues, feats, heard, config)
+        ids = [dialogue.dialogue_id for dialogue in dialogues]
+        for system, answers in found.items():
+            write_answers(Path(args.out) / system / name, ids, answers)
+        print(f"{name}: {len(ids)} dialogues", flush=True)
 
 
 if __name__ == "__main__":

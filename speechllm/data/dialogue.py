@@ -19,8 +19,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
-
 from speechllm.errors import UserError
 
 ROLES = ("system", "user", "assistant")
@@ -233,6 +231,8 @@ def prompt_parts(
     Raises:
         UserError: the template loses an audio part or repeats it.
     """
+    import torch  # slow to import, and only needed here
+
     messages, num_audio = [], 0
     for turn in turns:
         contents = []

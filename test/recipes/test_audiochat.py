@@ -17,6 +17,7 @@ from speechllm.errors import UserError
 SMALL = [
     "--tag", "small",
     "--snrs", "10 0",
+    "--nj", "1",
     "--corpus_opts", "--train_hours 0.03 --dev_utts 4 --test_utts 14 --speakers 4",
     "--mini_llm_opts", "--max_steps 4 --dim 32 --ffn_dim 48 --vocab_size 700",
     "--ctc_opts", "--optim.max_steps 4 --train.valid_every 2 --train.log_every 1 --flat_start 2",
@@ -55,8 +56,9 @@ def test_all_stages_end_in_a_results_table(finished):
 def test_answers_do_not_depend_on_the_batches(finished, tmp_path):
     recipe, _ = finished
     options = ["--model", recipe / "exp/small/llm", "--ctc", recipe / "exp/small/ctc"]
-    options += ["--out", tmp_path, "--set", "test", "--max_tokens", 6, "--batch_positions", 60]
-    converse.main([str(word) for word in (*options, recipe / "data/small/test/dialogues.jsonl")])
+    options += ["--out", tmp_path, "--max_tokens", 6, "--batch_positions", 60]
+    options.append(f"test={recipe / 'data/small/test/dialogues.jsonl'}")
+    converse.main([str(word) for word in options])
     for system in ("text", "cascade", "audio"):
         expected = (recipe / f"exp/small/decode/{system}/test/text").read_text()
         assert (tmp_path / system / "test/text").read_text() == expected
@@ -140,9 +142,15 @@ def test_a_dialogue_longer_than_the_context_is_refused(finished, tmp_path):
     turn = {"role": "user", "text": "who sells bread " * 400}
     path = tmp_path / "long.jsonl"
     path.write_text(json.dumps({"id": "a", "turns": [turn]}) + "\n")
-    options = ["--model", recipe / "exp/small/llm", "--out", tmp_path, "--set", "x", path]
+    options = ["--model", recipe / "exp/small/llm", "--out", tmp_path, f"x={path}"]
     with pytest.raises(UserError, match="long.jsonl:1: prompt and answer take .* positions"):
         converse.main([str(word) for word in options])
+
+
+@pytest.mark.parametrize("test", ["x", "=f", "x=f,spoken=never", "x=f,snr=loud", "x=f,speed=2"])
+def test_a_test_of_another_form_is_refused(test):
+    with pytest.raises(UserError, match="should be SET=FILE"):
+        converse.parse_test(test)
 
 
 def test_transcripts_can_be_the_targets(finished, tmp_path, capsys):

@@ -208,8 +208,8 @@ def test_long_recordings_are_decoded_in_windows_at_two_strides(finished, tmp_pat
     stage = ["--stage", "5", "--stop_stage", "5"]
     run(recipe / "run.sh", *SHARED, "--tag", "ms240", "--llm_opts", opts, *stage)
     options = ["--num_beams", "1", "--max_tokens_per_second", "1", "--window", "5"]
-    options += ["--overlap", "1", "--minutes", "10", "--out", tmp_path, "--model"]
-    options += [recipe / "exp/small/llm", recipe / "exp/ms240/llm", recipe / "data/small/test"]
+    options += ["--overlap", "1", "--minutes", "10", "--model", recipe / "exp/small/llm"]
+    options += [recipe / "exp/ms240/llm", "--out", tmp_path, recipe / "data/small/test"]
     longform.main([str(word) for word in options])
     models = json.loads((tmp_path / "longform.json").read_text())["models"].values()
     assert len(models) == 2

@@ -39,7 +39,7 @@ def new_recipe(toolkit, *options: str, check=True) -> str:
     return done.stdout if check else done.stderr
 
 
-@pytest.mark.parametrize(("lang", "last"), [("ru", "9"), ("zh", "7"), ("ar", "2")])
+@pytest.mark.parametrize(("lang", "last"), [("zh", "7"), ("ru", "1"), ("ar", "1")])
 def test_a_new_recipe_goes_from_transcripts_to_results(toolkit, tmp_path, lang, last):
     write_corpus(tmp_path / "corpus", lang)
     assert f"egs/mine_{lang} is written" in new_recipe(
@@ -50,7 +50,7 @@ def test_a_new_recipe_goes_from_transcripts_to_results(toolkit, tmp_path, lang, 
     run(recipe / "run.sh", *options)
     texts = (recipe / "data/mini/train/text").read_text(encoding="utf-8")
     assert any(word in texts for word in WORDS[lang])
-    if last == "2":
+    if last == "1":
         return
     rows = json.loads((recipe / "exp/mini/results.json").read_text())
     found = {

@@ -83,7 +83,8 @@ RECORDED_CHAT = """
 if "bin.merge_responses" in line:
     make(*(Path(args[-1]) / name for name in ("text", "feats.scp")))
 if "bin.converse" in line:
-    folders = [Path(value("--out")) / system / value("--set") for system in ("text", "cascade", "audio")]
+    sets = [word.split("=")[0] for word in args if ".jsonl" in word]
+    folders = [Path(value("--out")) / system / s for system in ("text", "cascade", "audio") for s in sets]
     make(*(folder / name for folder in folders for name in ("text", "utt2status")))
 if "bin.score_chat" in line:
     (Path(value("--out")) / "results.json").write_text("[]")
@@ -225,6 +226,7 @@ def test_audiochat_lets_the_llm_answer_before_it_learns_to_listen(toolkit, tmp_p
     assert lines.index(trained) > max(map(lines.index, answered))
     conversations = [line for line in lines if "bin.converse" in line]
     assert all("--ctc exp/paper/ctc " in line for line in conversations)
-    snrs = [line.split("--snr ")[1].split()[0] for line in conversations if "--snr" in line]
-    assert snrs == ["20", "15", "10", "5", "0"]
+    tests = [word for line in conversations for word in line.split() if ".jsonl" in word]
+    assert [word.split("=")[0] for word in tests][:2] == ["dev", "test"]
+    assert [word.split("snr=")[1] for word in tests if "snr=" in word] == "20 15 10 5 0".split()
     assert not any("make_mini" in line for line in lines)

@@ -3,17 +3,19 @@
 # helpful turn before, noise, and whether the LLM is as it was.
 
 list_commands >"${exp}/commands"
-for test in "several several.jsonl" "first_spoken several.jsonl --spoken first" "last_spoken several.jsonl --spoken last" \
-    "no_history several.jsonl --history drop" "instructed instructed.jsonl" "reminded_0dB reminded.jsonl --snr 0" \
-    "unreminded_0dB reminded.jsonl --snr 0 --history drop"; do
-    read -r name file options <<<"${test}"
-    [ -f "${data}/test/${file}" ] || continue # a real corpus has single turns only
-    ${decode_cmd} --gpu "${one_gpu}" "${exp}/log/decode_${name}.log" ${decode} ${converse} --set "${name}" ${options} "${data}/test/${file}"
-    ${score} --set "${name}" "${data}/test/${file}"
+tests=()
+for test in several=several.jsonl first_spoken=several.jsonl,spoken=first last_spoken=several.jsonl,spoken=last \
+    no_history=several.jsonl,history=drop instructed=instructed.jsonl reminded_0dB=reminded.jsonl,snr=0 \
+    unreminded_0dB=reminded.jsonl,snr=0,history=drop; do
+    file=${test#*=}
+    [ ! -f "${data}/test/${file%%,*}" ] || tests+=("${test}") # a real corpus has single turns only
 done
+for snr in ${snrs}; do tests+=("${snr}dB=dialogues.jsonl,snr=${snr}"); done
+${decode_cmd} --gpu "${one_gpu}" "${exp}/log/analyse.log" ${decode} ${converse} "${tests[@]/=/=${data}/test/}"
 
-for snr in ${snrs}; do
-    ${decode_cmd} --gpu "${one_gpu}" "${exp}/log/decode_${snr}dB.log" ${decode} ${converse} --set "${snr}dB" --snr "${snr}" "${data}/test/dialogues.jsonl"
+for test in "${tests[@]}"; do
+    file=${test#*=}
+    [ "${file%%,*}" = dialogues.jsonl ] || ${score} --set "${test%%=*}" "${data}/test/${file%%,*}"
 done
 ${score} --set noise --columns "$(printf '%sdB ' ${snrs})" "${data}/test/dialogues.jsonl"
 
