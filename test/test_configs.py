@@ -139,6 +139,8 @@ def test_paper_speech_llm_is_built_with_the_right_sizes(path, llm_config, llm_di
         ("encoder: {options: {output_size: 3}}", "unknown key 'encoder.options'"),
         ("encoder: {type: espnet, options: {a: 1, a: 2}}", "'encoder.options.a' stands twice"),
         ("encoder: {num_layers: many}", "encoder.num_layers.*many"),
+        ("optim: {lr: -1e-3}", "optim.lr: -0.001 should be 0 or above"),
+        ("data: {batch_frames: 0}", "data.batch_frames: 0 should be above 0"),
     ],
 )
 def test_wrong_config_is_one_clear_line(tmp_path, text, message):

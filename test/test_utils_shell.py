@@ -19,9 +19,10 @@ HEADER = """#!/usr/bin/env bash
 #   --llm NAME                  a name; more of it with "--path_like x"
 #   --llm_opts "..."            overrides, e.g. "--optim.lr 1e-4"
 #   --force true                run finished stages again
+#   --subset full|10h|1h        limited supervision
 
 set -euo pipefail
-stage=0 stop_stage=9 llm="" llm_opts="" force=false path_like=fixed exp=exp
+stage=0 stop_stage=9 llm="" llm_opts="" force=false path_like=fixed exp=exp subset=full
 . parse_options.sh
 """
 
@@ -88,6 +89,9 @@ def test_options_set_variables_and_execute_nothing(recipe, tmp_path, options, ex
         (["--llm", "--stage", "3"], "./run.sh: option '--llm' needs a value; see --help"),
         (["--llm"], "./run.sh: option '--llm' needs a value; see --help"),
         (["--force", "yes"], "./run.sh: option '--force' should be true or false, got 'yes'"),
+        (["--stage", "six"], "./run.sh: option '--stage' should be a whole number, got 'six'"),
+        (["--stop-stage=-1"], "./run.sh: option '--stop_stage' should be a whole number, got '-1'"),
+        (["--subset", "5h"], "./run.sh: option '--subset' should be one of full, 10h, 1h, got '5h'"),
         (["3"], "./run.sh: no such argument '3'; see --help"),
         (["--", "x"], "./run.sh: no such argument '--'; see --help"),
     ],
@@ -220,6 +224,22 @@ def test_discard_stale_moves_the_old_away_once_and_then_resumes(stages, tmp_path
     (tmp_path / "made").mkdir()  # the half-done new run
     assert stages(body=body) == ["2 false"]
     assert (tmp_path / "made.stale" / "old").exists() and (tmp_path / "made").exists()
+
+
+def test_a_finished_model_is_not_replaced_by_an_unfinished_one(stages, tmp_path):
+    body = STAGES.replace('[ -z "${FAIL:-}" ]', 'discard_stale made; [ -z "${FAIL:-}" ]')
+    stages(body=body)
+    (tmp_path / "made" / "best").mkdir()
+    for change in ("changed", "changed again"):
+        (tmp_path / "folder" / "text").write_text(change)
+        assert stages(env={"FAIL": "1"}, code=1, body=body) == ["2 true"]
+        assert (tmp_path / "made.stale" / "best").exists() and not (tmp_path / "made").exists()
+        (tmp_path / "made").mkdir()  # training begins, and is stopped
+    (tmp_path / "made" / "best").mkdir()
+    (tmp_path / "made" / "best" / "newer").write_text("weights")
+    (tmp_path / "folder" / "text").write_text("once more")
+    stages(env={"FAIL": "1"}, code=1, body=body)
+    assert (tmp_path / "made.stale" / "best" / "newer").exists()
 
 
 def test_a_missing_output_makes_a_stage_stale(stages, tmp_path):

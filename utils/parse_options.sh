@@ -6,7 +6,8 @@
 #
 # An option is a name that the header comment of the script lists at the start of a line ("#   --llm NAME ...",
 # "#   --stage N, --stop_stage N ...") and that has a default. No other variable can be set from
-# outside. --help prints the header.
+# outside. Where the header has N for the value it must be a whole number, where it has choices ("full|10h|1h")
+# one of them. --help prints the header.
 
 # Print an error that names the script, and stop.
 die() {
@@ -24,15 +25,16 @@ show_header() {
     done <"$([ -f "$0" ] && echo "$0" || echo "./${0##*/}")" # after cd, "egs/mls/run.sh" is ./run.sh
 }
 
-# Print the names of the options, one a line: those left of the first double blank of a header line.
+# Print the options, one a line, each with what stands for its value: those left of the first double blank of a header line.
 list_options() {
-    local line word words
+    local line word words i
     while IFS= read -r line; do
         if [[ ${line} =~ ^\ +-- ]]; then
             line=${line#"${line%%[! ]*}"}
             read -ra words <<<"${line%%  *}"
-            for word in "${words[@]}"; do
-                if [[ ${word} =~ ^--([a-z][a-z0-9_-]*),?$ ]]; then echo "${BASH_REMATCH[1]//-/_}"; fi
+            for i in "${!words[@]}"; do
+                word=${words[i + 1]-}
+                if [[ ${words[i]} =~ ^--([a-z][a-z0-9_-]*),?$ ]]; then echo "${BASH_REMATCH[1]//-/_} ${word%,}"; fi
             done
         fi
     done < <(show_header)
@@ -40,10 +42,21 @@ list_options() {
 
 # Succeed if $1 is a name from list_options that has a default.
 is_option() {
-    [[ ${known_options} == *" $1 "* && -n ${!1+set} ]]
+    [[ ${known_options} == *$'\n'"$1 "* && -n ${!1+set} ]]
 }
 
-known_options=" $(list_options | tr '\n' ' ')"
+# Stop if value $2 is not of the form that the header has for option $1; an empty one stands for the default.
+check_value() {
+    local form=${known_options#*$'\n'"$1 "}
+    form=${form%%$'\n'*}
+    if [ "${form}" = N ]; then
+        [[ $2 =~ ^[0-9]*$ ]] || die "option '--$1' should be a whole number, got '$2'"
+    elif [[ ${form} =~ ^[a-z0-9]+(\|[a-z0-9]+)+$ ]]; then
+        [[ -z $2 || "|${form}|" == *"|$2|"* ]] || die "option '--$1' should be one of ${form//|/, }, got '$2'"
+    fi
+}
+
+known_options=$'\n'$(list_options)$'\n'
 while [ $# -gt 0 ]; do
     case $1 in
         -h | --help)
@@ -75,6 +88,7 @@ while [ $# -gt 0 ]; do
                 die "option '${option_flag}' should be true or false, got '${option_value}'"
             ;;
     esac
+    check_value "${option_name}" "${option_value}"
     printf -v "${option_name}" '%s' "${option_value}"
 done
 unset known_options option_flag option_name option_value next_name

@@ -110,11 +110,15 @@ list_commands() {
 }
 
 # discard_stale FOLDER...: move what an older run has left out of the way, once; an interruption after this is resumed.
+# A finished model that was moved away before stays until another is finished.
 discard_stale() {
     local folder
     [ "${overwrite}" = true ] || return 0
     for folder in "$@"; do
-        if [ -e "${folder}" ]; then
+        if [ -e "${folder}.stale/best" ] && [ -e "${folder}" ] && [ ! -e "${folder}/best" ]; then
+            rm -rf "${folder}"
+            log "removed ${folder}, which was not finished; ${folder}.stale is an older one that is"
+        elif [ -e "${folder}" ]; then
             rm -rf "${folder}.stale"
             mv "${folder}" "${folder}.stale"
             log "moved ${folder} to ${folder}.stale"

@@ -2,7 +2,7 @@
 # Spoken chat from speech recognition data alone: an LLM answers speech as it answers text (arXiv:2311.06753).
 #
 # usage: ./run.sh [options]
-#   --preset mini|paper         sizes: a CPU in minutes with made-up speech, or the paper on GPUs (mini)
+#   --preset NAME               mini: made-up speech on a CPU in minutes; paper: its sizes on GPUs; or a folder of conf (mini)
 #   --corpora DIR               folder that holds mls_english or mls_english_opus (see db.sh; mini makes one)
 #   --subset full|10h|1h|10min  limited supervision: the training set (full)
 #   --llm NAME                  Hugging Face name or folder of the chat LLM (mini trains a small one)
@@ -68,6 +68,7 @@ fi
 
 base_llm=${llm:-${exp}/chat_llm} own_llm=$([ -n "${llm}" ] || echo "${exp}/chat_llm") # made here, where none is named
 if run_stage 3 "train tokenizer" "${data}/train/text" "${conf}"/{tokenizer.yaml,llm.yaml?} -- "${llm}" "${mini_llm_opts}"; then
+    [ -z "${llm}" ] || python -m speechllm.bin.check_llm "${llm}"
     python -m speechllm.bin.train_tokenizer --config "${conf}/tokenizer.yaml" --text "${data}/train/text" --out "${exp}/units.model"
     [ -n "${llm}" ] || ${train_cmd} "${exp}/log/chat_llm.log" python -m speechllm.bin.make_mini_llm \
         --config "${conf}/llm.yaml" --text "${data}/train/text" --out "${base_llm}" ${mini_llm_opts}

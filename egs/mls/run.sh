@@ -2,7 +2,7 @@
 # Multilingual LibriSpeech: teach an LLM to transcribe eight languages (arXiv:2307.11795).
 #
 # usage: ./run.sh [options]
-#   --preset mini|paper         sizes: a CPU in minutes with made-up speech, or the paper on GPUs (mini)
+#   --preset NAME               mini: made-up speech on a CPU in minutes; paper: its sizes on GPUs; or a folder of conf (mini)
 #   --corpora DIR               folder that holds mls_<language> or mls_<language>_opus (see db.sh; mini makes one)
 #   --langs "en de ..."         languages to train on and to test (all eight)
 #   --subset full|10h|1h|10min  limited supervision: the training set of every language (full)
@@ -68,11 +68,10 @@ fi
 base_llm=${llm:-${exp}/base_llm} own_llm=$([ -n "${llm}" ] || echo "${exp}/base_llm") # made here, where none is named
 if run_stage 3 "train tokenizer" "${data}/train/text" "conf/${preset}"/{tokenizer.yaml,llm.yaml?} \
     -- "${llm}" "${langs}" "${mini_llm_opts}"; then
+    [ -z "${llm}" ] || python -m speechllm.bin.check_llm "${llm}"
     python -m speechllm.bin.train_tokenizer --config "conf/${preset}/tokenizer.yaml" --text "${data}/train/text" --out "${exp}/units.model"
-    if [ -z "${llm}" ]; then
-        ${train_cmd} "${exp}/log/base_llm.log" python -m speechllm.bin.make_mini_llm --config "conf/${preset}/llm.yaml" \
-            --langs "${langs}" --text "${data}/train/text" --out "${base_llm}" ${mini_llm_opts}
-    fi
+    [ -n "${llm}" ] || ${train_cmd} "${exp}/log/base_llm.log" python -m speechllm.bin.make_mini_llm --config "conf/${preset}/llm.yaml" \
+        --langs "${langs}" --text "${data}/train/text" --out "${base_llm}" ${mini_llm_opts}
     finish_stage "${exp}/units.model" ${own_llm:+"${own_llm}/config.json"}
 fi
 

@@ -5,7 +5,7 @@
 #   --table N                   1 systems, 2 encoder and frame rate, 3 rank of LoRA, 4 target masking, 5 choice of the LLM,
 #                               6 past the paper: other adapters, masking by language, limited supervision
 #   --row NAME                  this row only
-#   --preset mini|paper         as for run.sh (mini)
+#   --preset NAME               as for run.sh (mini)
 #   --corpora DIR               as for run.sh
 #   --langs "en de ..."         as for run.sh (all eight)
 #   --llm NAME                  LLM of the rows that name none

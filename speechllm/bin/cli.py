@@ -10,6 +10,21 @@ from typing import get_type_hints
 from speechllm.config import kinds_of
 from speechllm.errors import UserError
 
+ANY_SIGN = {"length_penalty"}
+ABOVE_ZERO = {
+    "accum",
+    "batch_frames",
+    "batch_tokens",
+    "log_every",
+    "max_steps",
+    "num_beams",
+    "num_mel_bins",
+    "sample_rate",
+    "stack_factor",
+    "valid_every",
+    "vocab_size",
+}
+
 
 def run(main):
     """Call ``main()``; a UserError becomes one line on stderr and exit status 1, anything else keeps its traceback."""
@@ -115,7 +130,21 @@ def parse(parser, config_class, argv=None):
     except Exception as error:  # jsonargparse raises several kinds, all with a readable text
         raise UserError(explain(str(error), known_keys(parser))) from error
     names = config_class.__dataclass_fields__
-    return config_class(**{name: objects[name] for name in names}), args
+    config = config_class(**{name: objects[name] for name in names})
+    check_numbers(config)
+    return config, args
+
+
+def check_numbers(config, prefix: str = ""):
+    """Raise a UserError if a number of a config is negative, or is zero where that makes no sense."""
+    for field in fields(config):
+        name, value = prefix + field.name, getattr(config, field.name)
+        if is_dataclass(value):
+            check_numbers(value, f"{name}.")
+        elif type(value) in (int, float) and field.name not in ANY_SIGN:
+            least = "above 0" if field.name in ABOVE_ZERO else "0 or above"
+            if value < 0 or (value == 0 and field.name in ABOVE_ZERO):
+                raise UserError(f"{name}: {value} should be {least}")
 
 
 def read_config(config_class, path: str):

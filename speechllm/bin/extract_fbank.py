@@ -19,7 +19,7 @@ def get_parser():
     parser.add_argument(
         "--set",
         default="",
-        help="train: speeds apply, and 5 %% of the audio may be bad (name of DATA_DIR)",
+        help="train: speeds apply, and 5 percent of the audio may be bad (name of DATA_DIR)",
     )
     parser.add_argument("--nj", type=int, default=1, help="processes, where no part is named")
     parser.add_argument("--num_parts", type=int, default=0, help="parts in all (NJ)")

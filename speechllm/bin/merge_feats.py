@@ -17,7 +17,7 @@ def get_parser():
     )
     parser.add_argument("--feats_dir", default="", help="folder of the features (DATA_DIR/fbank)")
     parser.add_argument(
-        "--set", default="", help="train: 5 %% of the audio may be bad (name of DATA_DIR)"
+        "--set", default="", help="train: 5 percent of the audio may be bad (name of DATA_DIR)"
     )
     parser.add_argument("--num_parts", type=int, required=True, help="as given to extract_fbank")
     return parser

@@ -19,10 +19,11 @@ def get_parser():
 
 def main(argv=None):
     args = get_parser().parse_args(argv)
-    from speechllm.data.validate import validate_data_dir
+    from speechllm.data.validate import check_audio_files, validate_data_dir
 
     for data_dir in args.data_dirs:
         counts = validate_data_dir(data_dir, args.allow_empty_text)
+        check_audio_files(data_dir)
         langs = ", ".join(f"{lang} {count}" for lang, count in sorted(counts.items()))
         print(f"{data_dir}: valid, {sum(counts.values())} utterances ({langs})")
 

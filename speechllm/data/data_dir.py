@@ -1,6 +1,7 @@
 """Kaldi data directories, read and written as streams so that their size does not matter."""
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -171,6 +172,11 @@ def iter_data_dir(path: str | Path) -> Iterator[Utterance]:
             and utterance.
     """
     path = Path(path)
+    if not (path / "utt2lang").exists() and path.is_dir():
+        raise UserError(
+            f"{path}/utt2lang: no such file; it has a language code for each utterance, e.g. "
+            f"awk '{{print $1, \"en\"}}' {path}/text > {path}/utt2lang"
+        )
     names = REQUIRED_TABLES | {n: f for n, f in OPTIONAL_TABLES.items() if (path / n).exists()}
     tables = {field: (name, iter_table(path / name)) for name, field in names.items()}
     audio_table = "segments" if (path / "segments").exists() else "wav.scp"
@@ -180,6 +186,8 @@ def iter_data_dir(path: str | Path) -> Iterator[Utterance]:
         for field, (name, rows) in tables.items():
             key, values[field] = next(rows, (None, ""))
             if key != utt_id:
+                for table in (name, audio_table):  # an unsorted one is the likelier reason
+                    deque(iter_table(path / table), maxlen=0)
                 lacks, has, which = name, audio_table, utt_id
                 if key is not None and key < utt_id:
                     lacks, has, which = audio_table, name, key

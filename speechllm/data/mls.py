@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+import soundfile
+
 from speechllm.data.data_dir import Utterance
 from speechllm.data.tables import sorted_rows
 from speechllm.errors import UserError
@@ -77,7 +79,7 @@ def read_transcripts(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def read_durations(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (padded handle, seconds)."""
+    """Yield (padded handle, seconds) of segments.txt."""
     with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             try:
@@ -145,8 +147,15 @@ def list_audio(folder: Path) -> dict[str, str]:
     }
 
 
-def seconds_of(durations: Iterator[tuple[str, str]], key: str, set_dir: Path) -> float:
-    """The duration of an utterance, from a sorted stream that is at an earlier one."""
+def seconds_of(
+    durations: Iterator[tuple[str, str]] | None, key: str, set_dir: Path, audio: str | None
+) -> float:
+    """The duration of an utterance, from a sorted stream that is at an earlier one, or from its audio file."""
+    if durations is None:
+        try:
+            return soundfile.info(audio).duration if audio else 0.0
+        except soundfile.LibsndfileError:
+            return 0.0  # the feature extraction counts and names what cannot be read
     for other, seconds in durations:
         if other == key:
             return float(seconds)
@@ -170,7 +179,9 @@ def read_set(
     rows = read_transcripts(set_dir / "transcripts.txt")
     if handles is not None:
         rows = (row for row in rows if row[1] in handles)
-    durations = sorted_rows(read_durations(set_dir / "segments.txt"))
+    durations = None  # a corpus of one's own need not have segments.txt
+    if (set_dir / "segments.txt").exists():
+        durations = sorted_rows(read_durations(set_dir / "segments.txt"))
     visited, num_found, last = set(), 0, ("", "")
     for (speaker, book), group in groupby(
         sorted_rows(rows), key=lambda row: tuple(row[1].split("_")[:2])
@@ -183,14 +194,14 @@ def read_set(
         for key, handle, text in group:
             num_found += 1
             name = files.pop(handle, None)
-            seconds = seconds_of(durations, key, set_dir)
-            if name is None:
+            audio = name and os.path.join(folder, name)
+            seconds = seconds_of(durations, key, set_dir, audio)
+            if audio is None:
                 report.without_audio.append(handle)
             elif is_train and 0 < max_duration < seconds:
                 report.num_too_long += 1
             else:
                 report.num_utts, report.seconds = report.num_utts + 1, report.seconds + seconds
-                audio = os.path.join(folder, name)
                 yield Utterance(f"{lang}_{key}", f"{lang}_{key.split('_')[0]}", text, audio, lang)
         if handles is None:
             report.without_text += [str(folder / name) for name in sorted(files.values())]

@@ -48,8 +48,19 @@ def iter_table(path: str | Path) -> Iterator[tuple[str, str]]:
         hint = "has the stage that writes it finished?"
         raise UserError(f"{path}: {error.strerror}; {hint}") from error
     except UnicodeDecodeError as error:
-        where = f"{path}: after line {number}"
+        where = f"{path}:{undecodable_line(path)}"
         raise UserError(f"{where}: not UTF-8 ({error.reason}); convert the file") from error
+
+
+def undecodable_line(path: str | Path) -> int:
+    """Number of the first line that is not UTF-8; files are decoded in blocks, so the error does not know it."""
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    raise ValueError(f"{path} is UTF-8")
 
 
 def split_line(line: str) -> tuple[str, str]:

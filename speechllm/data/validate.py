@@ -1,12 +1,17 @@
 """Check that a data directory keeps its contract."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
-from speechllm.data.data_dir import iter_data_dir
+from speechllm.data.data_dir import iter_audio, iter_data_dir
 from speechllm.data.rows import iter_rows
 from speechllm.data.tables import iter_table
 from speechllm.errors import UserError
+
+
+NUM_FILES = 1000  # audio files that are looked for; a wrong folder shows in the first ones
+MAX_MISSING = 0.05
 
 
 def validate_data_dir(path: str | Path, allow_empty_text: bool = False) -> dict[str, int]:
@@ -53,6 +58,23 @@ def validate_data_dir(path: str | Path, allow_empty_text: bool = False) -> dict[
             if row.num_frames == 0:
                 raise UserError(f"{path}/utt2num_frames:{number}: {row.utt_id} has no frames")
     return counts
+
+
+def check_audio_files(path: str | Path):
+    """Look for the first audio files; that a few are missing is the business of the feature extraction.
+
+    Raises:
+        UserError: too many are not there.
+    """
+    path = Path(path)
+    files = [(utt_id, audio) for utt_id, audio, *_ in islice(iter_audio(path), NUM_FILES)]
+    missing = [(utt_id, audio) for utt_id, audio in files if not Path(audio).is_file()]
+    if len(missing) > MAX_MISSING * len(files):
+        utt_id, audio = missing[0]
+        raise UserError(
+            f"{path}/wav.scp: {len(missing)} of the first {len(files)} audio files do not exist, "
+            f"first: {audio} of {utt_id}; correct the paths"
+        )
 
 
 def iter_speakers(path: Path) -> Iterator[tuple[str, str]]:

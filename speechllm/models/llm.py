@@ -422,12 +422,22 @@ class Llm(nn.Module):
         state.mask, state.positions = state.mask[rows], state.positions[rows]
 
 
+def check_name(name: str):
+    """Raise a UserError if a name can only be meant as a folder, and there is none."""
+    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if looks_like_path and not Path(name).is_dir():
+        raise UserError(
+            f"LLM {name!r}: there is no such folder; give one, or a name of the Hugging Face hub"
+        )
+
+
 def load_llm(name: str, dtype: str = "float32", attention: str = "sdpa") -> Llm:
     """Load a causal LM by Hugging Face name or folder.
 
     Raises:
         UserError: the name is neither a folder with a model nor to be had from the hub.
     """
+    check_name(name)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             name, dtype=DTYPES[dtype], attn_implementation=attention
@@ -446,6 +456,7 @@ def empty_llm(config) -> Llm:
 
 def load_llm_config(name: str):
     """The transformers config of an LLM, without its weights."""
+    check_name(name)
     try:
         return AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
@@ -474,6 +485,7 @@ class LlmTokenizer:
     """
 
     def __init__(self, name: str):
+        check_name(name)
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError) as error:

@@ -169,3 +169,25 @@ def test_command_counts_utterances_per_language(tmp_path, capsys):
     make_data_dir(tmp_path)
     command.main([str(tmp_path)])
     assert capsys.readouterr().out == f"{tmp_path}: valid, 6 utterances (de 3, en 3)\n"
+
+
+def test_command_looks_for_audio(tmp_path):
+    make_data_dir(tmp_path)
+    corrupt(tmp_path / "wav.scp", ".wav", ".flac")
+    with pytest.raises(UserError, match="wav.scp: 6 of the first 6 audio files do not exist, first"):
+        command.main([str(tmp_path)])
+
+
+def test_an_unsorted_table_is_called_unsorted(tmp_path):
+    make_data_dir(tmp_path)
+    lines = (tmp_path / "text").read_text().splitlines(keepends=True)
+    (tmp_path / "text").write_text("".join([lines[1], lines[0], *lines[2:]]))
+    with pytest.raises(UserError, match="text:2: .* comes after .*LC_ALL=C sort"):
+        validate_data_dir(tmp_path)
+
+
+def test_missing_languages_are_asked_for(tmp_path):
+    make_data_dir(tmp_path)
+    (tmp_path / "utt2lang").unlink()
+    with pytest.raises(UserError, match="utt2lang: no such file.*awk"):
+        validate_data_dir(tmp_path)

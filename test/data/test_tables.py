@@ -41,7 +41,7 @@ def test_empty_values_and_tabs_are_read(tmp_path):
         (b"a 1\nb 2\nb 3\n", ":3:", "b stands twice"),
         (b"a 1\nc 2\nb 3\n", ":3:", "b comes after c"),
         (b"a 1\n\nb 2\n", ":2:", "does not start with an utterance id"),
-        (b"a 1\nb \xff\xfe\n", "", "not UTF-8"),
+        (b"a 1\nb \xff\xfe\n", ":2", "not UTF-8"),
     ],
 )
 def test_wrong_table_names_file_line_and_key(tmp_path, content, line, says):

@@ -148,6 +148,19 @@ def test_missing_folders_are_named(tmp_path, prepare):
         prepare("", tmp_path / "data")
 
 
+def test_a_corpus_of_ones_own_needs_no_segments(tmp_path, prepare, capsys):
+    set_dir = make_mls(tmp_path, ENGLISH)
+    with_segments = prepare(tmp_path, tmp_path / "data")
+    long = next(set_dir.glob("audio/977/*/977_5_000001.*"))
+    write_audio(long, noise(3.0))
+    (set_dir / "segments.txt").unlink()
+    assert prepare(tmp_path, tmp_path / "data") == with_segments
+    kept = prepare(tmp_path, tmp_path / "data", "--max_duration", "2")
+    assert [u.utt_id for u in with_segments if u not in kept] == ["en_000977_5_000001"]
+    long.write_bytes(b"no audio")
+    assert prepare(tmp_path, tmp_path / "data") == with_segments
+
+
 @pytest.mark.parametrize(
     "name, content, says",
     [

@@ -1,4 +1,5 @@
 # What the mini preset assumes where the command line is silent.
+# shellcheck disable=SC2034  # run.sh reads it
 ngpu=${ngpu:-0}
 corpus_size="--train_hours 3.5 --dev_utts 100 --test_utts 400 --speakers 60"
 snrs=${snrs:-"20 10 5 0"}
