@@ -11,27 +11,36 @@ from safetensors.torch import load_file
 from speechllm.config import (
     ConformerConfig,
     EspnetEncoderConfig,
+    LlmConfig,
     LoraConfig,
     SpecAugmentConfig,
     TrainCtcConfig,
+    TrainEncoderDecoderConfig,
     TrainLlmConfig,
     kinds_of,
 )
 from speechllm.errors import UserError
 from speechllm.models.adaptors.conv import ConvAdaptor
+from speechllm.models.adaptors.ctc_compressor import CtcCompressorAdaptor
 from speechllm.models.adaptors.qformer import QformerAdaptor
 from speechllm.models.adaptors.stack import StackAdaptor
+from speechllm.models.baselines import EncoderDecoder
 from speechllm.models.cmvn import GlobalCmvn
 from speechllm.models.conformer import ConformerEncoder
 from speechllm.models.ctc import CtcModel, SpeechEncoder
 from speechllm.models.espnet_encoder import EspnetEncoder, read_espnet_weights
-from speechllm.models.llm import Llm, load_llm
+from speechllm.models.llm import Llm, load_llm, new_llm
 from speechllm.models.spec_augment import SpecAugment
 from speechllm.models.speech_llm import SpeechLlm
 
 # What the value of ``type`` in a config stands for; the section's other keys are the arguments of the class.
 ENCODERS = {"conformer": ConformerEncoder, "espnet": EspnetEncoder}
-ADAPTORS = {"stack": StackAdaptor, "conv": ConvAdaptor, "qformer": QformerAdaptor}
+ADAPTORS = {
+    "stack": StackAdaptor,
+    "conv": ConvAdaptor,
+    "qformer": QformerAdaptor,
+    "ctc_compressor": CtcCompressorAdaptor,
+}
 
 
 def build_kind(classes: dict[str, type], section, *args) -> torch.nn.Module:
@@ -69,18 +78,40 @@ def build_ctc_model(
     )
 
 
-def adapt_llm(llm: Llm, lora: LoraConfig, finetune: bool):
+def build_encoder_decoder(
+    config: TrainEncoderDecoderConfig, num_units: int, num_mel_bins: int, cmvn: tuple | None = None
+) -> EncoderDecoder:
+    """The baseline without an LLM; ``num_units`` counts the blank."""
+    speech = build_speech_encoder(config.encoder, config.spec_augment, num_mel_bins, cmvn)
+    return EncoderDecoder(
+        speech,
+        num_units,
+        **dataclasses.asdict(config.decoder),
+        ctc_weight=config.ctc_weight,
+        label_smoothing=config.label_smoothing,
+    )
+
+
+def build_llm(config: LlmConfig, name: str) -> Llm:
+    """The named LLM, or one of its family with random weights."""
+    if config.from_scratch:
+        return new_llm(name, config.sizes, config.dtype, config.attention)
+    return load_llm(name, config.dtype, config.attention)
+
+
+def adapt_llm(llm: Llm, lora: LoraConfig, config: LlmConfig):
     """Make trainable what the config asks for: nothing, low-rank adapters, or everything.
 
     Raises:
         UserError: it asks for both.
     """
-    if finetune and lora.rank > 0:
-        raise UserError(
-            f"llm.finetune: true trains all weights, but lora.rank is {lora.rank}; set lora.rank: 0, "
-            "or llm.finetune: false to train the adapters alone"
-        )
-    if finetune:
+    for key in ("finetune", "from_scratch"):
+        if getattr(config, key) and lora.rank > 0:
+            raise UserError(
+                f"llm.{key}: true trains all weights, but lora.rank is {lora.rank}; set lora.rank: 0, "
+                f"or llm.{key}: false to train the adapters alone"
+            )
+    if config.finetune or config.from_scratch:
         llm.finetune_all()
     elif lora.rank > 0:
         llm.add_lora(lora.rank, lora.alpha, lora.dropout, tuple(lora.targets))
@@ -94,7 +125,7 @@ def build_speech_llm(
     ctc_head: torch.nn.Linear | None = None,
 ) -> SpeechLlm:
     """The model of stage 5 from an encoder and an LLM."""
-    adapt_llm(llm, config.lora, config.llm.finetune)
+    adapt_llm(llm, config.lora, config.llm)
     speech.spec_augment = SpecAugment(**dataclasses.asdict(config.spec_augment))
     return SpeechLlm(
         speech,
@@ -185,6 +216,16 @@ def load_ctc_model(folder: str | Path) -> tuple[CtcModel, Path]:
     return model.eval(), path
 
 
+def load_encoder_decoder(folder: str | Path) -> tuple[EncoderDecoder, Path]:
+    """The encoder-decoder of an experiment folder, in eval mode, and its checkpoint's path."""
+    path = checkpoint_path(folder)
+    saved = read_checkpoint_config(path)
+    config = nested(TrainEncoderDecoderConfig, saved["config"])
+    model = build_encoder_decoder(config, saved["num_units"], saved["num_mel_bins"])
+    restore(model, path)
+    return model.eval(), path
+
+
 def init_encoder(speech: SpeechEncoder, source: str | Path):
     """Start an encoder from that of another run; normalisation and CTC head stay the corpus's own.
 
@@ -213,6 +254,24 @@ def init_encoder(speech: SpeechEncoder, source: str | Path):
                 f"{source}: its encoder has other sizes than this config's ({name}: {sizes}); use its encoder config"
             )
     speech.encoder.load_state_dict(weights)
+
+
+def init_speech_llm(model: SpeechLlm, source: str | Path):
+    """Start a speech LLM from another, trained with the same encoder; new adapters of the LLM begin as such.
+
+    Raises:
+        UserError: the other one has other sizes, or parts that this one lacks.
+    """
+    path = checkpoint_path(source)
+    weights, own = load_file(path / "model.safetensors"), model.state_dict()
+    trained = model.checkpoint_state_dict()
+    unlike = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
+    unlike += [k for k in trained if k not in weights and ".lora_" not in k]
+    if unlike:
+        raise UserError(
+            f"{path}: is no start for this config (first: {unlike[0]}); use its adaptor, encoder and LLM"
+        )
+    model.load_state_dict(weights, strict=False)
 
 
 def llm_source(name: str) -> str:
@@ -256,7 +315,7 @@ def load_speech_llm(folder: str | Path, llm_name: str = "") -> tuple[SpeechLlm, 
     config = nested(TrainLlmConfig, saved["config"])
     encoder = nested(TrainCtcConfig, {"encoder": saved["encoder"]}).encoder
     speech = build_speech_encoder(encoder, config.spec_augment, saved["num_mel_bins"])
-    llm = load_llm(llm_name or find_llm(saved["llm"], path), config.llm.dtype, config.llm.attention)
+    llm = build_llm(config.llm, llm_name or find_llm(saved["llm"], path))
     model = build_speech_llm(
         config, speech, llm, ctc_head=torch.nn.Linear(speech.output_dim, saved["num_units"])
     )

@@ -9,6 +9,7 @@ from speechllm import build
 from speechllm.config import (
     ConformerConfig,
     EspnetEncoderConfig,
+    LlmConfig,
     LoraConfig,
     QformerAdaptorConfig,
     StackAdaptorConfig,
@@ -62,7 +63,7 @@ def test_an_unknown_kind_in_a_checkpoint_is_named():
 )
 def test_what_the_llm_learns(finetune, rank, trained):
     llm = tiny_llama()
-    build.adapt_llm(llm, LoraConfig(rank=rank), finetune)
+    build.adapt_llm(llm, LoraConfig(rank=rank), LlmConfig(finetune=finetune))
     learns = {name: p.requires_grad for name, p in llm.named_parameters()}
     expected = {
         name: {"nothing": False, "all": True}.get(trained, "lora_" in name) for name in learns
@@ -72,7 +73,7 @@ def test_what_the_llm_learns(finetune, rank, trained):
 
 def test_finetuning_and_adapters_together_are_refused():
     with pytest.raises(UserError, match="llm.finetune: true.*lora.rank is 8; set lora.rank: 0"):
-        build.adapt_llm(tiny_llama(), LoraConfig(rank=8), True)
+        build.adapt_llm(tiny_llama(), LoraConfig(rank=8), LlmConfig(finetune=True))
 
 
 def make_llm(folder):

@@ -53,10 +53,12 @@ list_inputs() {
     printf 'string %s\n' "$@"
 }
 
-# run_stage NUMBER TITLE INPUT... [-- STRING...]: succeed if the stage has to run, and set overwrite.
+# run_stage NUMBER TITLE INPUT... [-- STRING...]: succeed if the stage has to run, and set overwrite. A part of a stage
+# that has a stamp of its own has a letter behind the number, as 5b.
 run_stage() {
+    local number=${1%%[!0-9]*} # of "5b" it is 5
     local title="stage $1: $2" reason="" done_print="" started_print="" started_mark="" output outputs=()
-    if [ "$1" -lt "${stage}" ] || [ "$1" -gt "${stop_stage}" ]; then return 1; fi
+    if [ "${number}" -lt "${stage}" ] || [ "${number}" -gt "${stop_stage}" ]; then return 1; fi
     stage_file=${exp}/.stages/$1
     mkdir -p "${exp}/.stages"
     stage_print=$(list_inputs "$1" "${@:3}") || exit 1
@@ -103,10 +105,7 @@ mark_started() {
 
 # Print the commands that made what lies in ${exp}, in the order of the stages.
 list_commands() {
-    local number
-    for number in {0..9}; do
-        [ ! -f "${exp}/.stages/${number}.command" ] || cat "${exp}/.stages/${number}.command"
-    done | awk '!seen[$0]++'
+    cat "${exp}"/.stages/*.command | awk '!seen[$0]++'
 }
 
 # discard_stale FOLDER...: move what an older run has left out of the way, once; an interruption after this is resumed.

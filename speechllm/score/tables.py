@@ -10,6 +10,7 @@ import yaml
 
 from speechllm.errors import UserError
 from speechllm.score.results import read_results
+from speechllm.score.table import ERROR_METRICS, UNITS
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class TableRow:
         encoder: name of one of the table's encoders, which is pretrained once.
         llm: name of one of the table's small LLMs, or a Hugging Face name.
         llm_opts: overrides of train_llm.yaml.
+        opts: further options of run.sh.
         published: figures of others by language ("avg"), and in ``mark`` where they come from.
     """
 
@@ -36,22 +38,27 @@ class TableRow:
     encoder: str = ""
     llm: str = ""
     llm_opts: str = ""
+    opts: str = ""
     published: dict = field(default_factory=dict)
 
     @property
     def is_preset(self) -> bool:
-        return not (self.monolingual or self.encoder or self.llm or self.llm_opts)
+        return not (self.monolingual or self.encoder or self.llm or self.llm_opts or self.opts)
 
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A table: title, name of its axis, rows; overrides of train_ctc.yaml by encoder, of llm.yaml by small LLM."""
+    """A table: title, name of its axis, rows; overrides of train_ctc.yaml by encoder, of llm.yaml by small LLM.
+
+    ``metric`` is what it shows, as in results.json.
+    """
 
     title: str
     axis: str
     rows: list[TableRow]
     encoders: dict[str, str] = field(default_factory=dict)
     llms: dict[str, str] = field(default_factory=dict)
+    metric: str = "wer"
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,8 @@ def commands(row: TableRow, spec: TableSpec, runs: Runs) -> list[list[str]]:
         calls.append([*shared, *options, "--stage", "3", "--stop_stage", "4"])
         ctc = f"exp/{tag}/ctc"
     options = ["--tag", runs.tag_of(runs.number, row.name), "--ctc", ctc, "--llm", llm]
-    options += ["--llm_opts", row.llm_opts, "--stage", "5", "--stop_stage", "7"]
+    options += ["--llm_opts", row.llm_opts, *shlex.split(row.opts)]
+    options += ["--stage", "5", "--stop_stage", "7"]
     return [*calls, [*shared, *options]]
 
 
@@ -165,7 +173,7 @@ def figures(row: TableRow, runs: Runs, exp: Path, metric: str = "wer") -> list[d
             r
             for r in read_results(exp / tag / "results.json")
             if (r["system"], r["set"], r["metric"]) == (row.system, "test", metric)
-            and r["normalised"]
+            and r["normalised"] == (metric in ERROR_METRICS)
         ]
 
     if row.is_preset:
@@ -188,7 +196,7 @@ def collect(spec: TableSpec, runs: Runs, exp: Path) -> list[dict]:
     """All figures of a table: ``{row, label, x, system, lang, value, low, high, published, mark, ...}``."""
     out = []
     for row in spec.rows:
-        for found in figures(row, runs, exp):
+        for found in figures(row, runs, exp, spec.metric):
             shown = {"row": row.name, "label": row.label, "x": row.x}
             shown |= {"published": row.published.get(found["lang"])}
             shown |= {"mark": row.published.get("mark", "") if shown["published"] else ""}
@@ -199,7 +207,7 @@ def collect(spec: TableSpec, runs: Runs, exp: Path) -> list[dict]:
 def markdown(spec: TableSpec, number: str, rows: list[dict]) -> str:
     """The table, one line per row; a row without figures is said to be missing."""
     langs = list(dict.fromkeys(r["lang"] for r in rows))
-    lines = [f"# Table {number}: {spec.title}", "", "WER in percent on test.", ""]
+    lines = [f"# Table {number}: {spec.title}", "", f"{UNITS[spec.metric]} on test.", ""]
     lines.append(f"| {' | '.join([spec.axis, 'row', *langs, 'published (avg)'])} |")
     lines.append("|" + "---|" * (len(langs) + 3))
     for row in spec.rows:
