@@ -71,7 +71,7 @@ if run_stage 3 "train tokenizer" "${texts[@]}" "${conf}"/{tokenizer.yaml,llm.yam
     finish_stage "${exp}"/{units,text}.model ${own_llm:+"${own_llm}/config.json"}
 fi
 
-sets=(--train_dir "${data}/train" --valid_dir "${data}/dev") train="launch.sh --ngpu ${ngpu} --nproc ${nproc}"
+sets=(--train_dir "${data}/train" --valid_dir "${data}/dev") train="launch.sh --ngpu ${ngpu} --nproc ${nproc}" init=""
 if [ "${ctc}" = "${exp}/ctc" ] && run_stage 4 "pretrain the CTC compressor" "${data}"/{train,dev}/{text,text.src,feats.scp} \
     "${data}/train/cmvn.ark" "${exp}"/{units,text}.model "${conf}"/{fbank,train_ctc}.yaml ${init_encoder:+"${init_encoder}"} -- "${ctc_opts}"; then
     discard_stale "${ctc}"
@@ -83,7 +83,6 @@ fi
 if run_stage 5 "train the LLM integration" "${ctc}/best" "${conf}"/train_llm{,_frozen}.yaml "${base_llm}?" \
     -- "${base_llm}" "${llm_opts}" "${adaptor_first}"; then
     discard_stale "${exp}"/{frozen,llm}
-    init=""
     for name in $([ "${adaptor_first}" = false ] || echo frozen) llm; do # the LLM as it is, then LoRA
         ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_${name}.log" ${train} speechllm.bin.train_llm --config "${conf}/train_llm.yaml" \
             ${llm_opts} $([ "${name}" = llm ] || echo "--config ${conf}/train_llm_frozen.yaml") "${sets[@]}" --encoder "${ctc}" \

@@ -20,9 +20,7 @@ def get_parser():
         default="",
         help="where --text are translations: of these; made-up ones are then written as English is",
     )
-    parser.add_argument(
-        "--target", default="", help="language of the translations, as a code (en)"
-    )
+    parser.add_argument("--target", default="", help="language of the translations, as a code (en)")
     parser.add_argument("--out", required=True, help="Hugging Face folder to write")
     return parser
 

@@ -94,7 +94,9 @@ def main(argv=None):
         for normalised in (True, False) if metric.is_error else (False,):
             rows += score_rows(reference, hyps, metric, normalised, baseline, args.num_samples)
     for system, texts in hyps.items():
-        langs = reference.langs if metrics[0].is_error else [""] * len(texts)  # of translations: one
+        langs = (
+            reference.langs if metrics[0].is_error else [""] * len(texts)
+        )  # of translations: one
         kinds = find_degenerate(reference.texts, texts, langs, statuses[system])
         rows += count_rows(reference, texts, system, metrics[0], kinds)
         for metric in metrics:

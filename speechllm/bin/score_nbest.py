@@ -44,9 +44,7 @@ def main(argv=None):
         lists = read_nbest(hyp_dir / "nbest", sorted(read_table(hyp_dir / "text")))
         texts = sorted({text for own in lists.texts for text in own})
         rows = [[tokenizer.bos_id, *tokenizer.encode(text), tokenizer.eos_id] for text in texts]
-        found = dict(
-            zip(texts, text_scores(llm, rows, args.batch_tokens, device), strict=True)
-        )
+        found = dict(zip(texts, text_scores(llm, rows, args.batch_tokens, device), strict=True))
         scores = [[found[text] for text in own] for own in lists.texts]
         lists = dataclasses.replace(lists, scores=lists.scores | {"llm": scores})
         write_nbest(hyp_dir / "nbest", lists)

@@ -1,6 +1,6 @@
 """Train the system without an LLM: attention decoder and CTC on a speech encoder.
 
-python -m speechllm.bin.train_encoder_decoder --config conf/mini/train_encoder_decoder.yaml --units exp/mini/text.model ...
+python -m speechllm.bin.train_encoder_decoder --config conf/mini/train_encoder_decoder.yaml --units exp/mini/text.model
 """
 
 from speechllm.bin import cli

@@ -54,7 +54,9 @@ def text_recognizer(llm, tokenizer, template, heard: dict[str, str], config, dev
             length_penalty=config.length_penalty,
             repetition_penalty=config.repetition_penalty,
         )
-        return [Output(tokenizer.decode(hyps[0].token_ids).strip(), hyps[0].status) for hyps in lists]
+        return [
+            Output(tokenizer.decode(hyps[0].token_ids).strip(), hyps[0].status) for hyps in lists
+        ]
 
     return recognize
 

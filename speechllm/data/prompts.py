@@ -67,7 +67,9 @@ def templates(prompt: str, other_tasks: dict[str, str], encode, bos_id: int, eos
         UserError: a task that does not exist.
     """
     if unknown := sorted(other_tasks.keys() - set(TASKS[1:])):
-        raise UserError(f"other_tasks: there is no task {unknown[0]!r}; there are transcript, chain")
+        raise UserError(
+            f"other_tasks: there is no task {unknown[0]!r}; there are transcript, chain"
+        )
     tasks = {"text": prompt} | other_tasks
     return {task: PromptTemplate(t, encode, bos_id, eos_id) for task, t in tasks.items()}
 

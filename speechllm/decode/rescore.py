@@ -1,6 +1,6 @@
 """N-best lists ranked by two scores: an LLM's and CTC's, or a decoder's and an LLM's; weights tuned on dev."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 
@@ -104,24 +104,23 @@ def tune_by(
     first: list[list[float]],
     second: list[list[float]],
     num_words: list[list[int]],
-    candidates=tuple(product(WEIGHTS, WORD_SCORES, LENGTH_NORMS)),
+    candidates: Iterable[tuple] | None = None,
 ) -> tuple[Weights, dict[Weights, float]]:
     """As ``tune``, by any cost of the chosen places, such as what is missing to a BLEU of 100.
 
     Args:
-        candidates: the values of ``Weights`` that are tried.
+        candidates: the values of ``Weights`` that are tried; all shares, rewards and exponents if None.
     """
     tried = {}
-    for weights in (Weights(*values) for values in candidates):
+    for values in candidates or product(WEIGHTS, WORD_SCORES, LENGTH_NORMS):
+        weights = Weights(*values)
         tried[weights] = cost(choose(first, second, num_words, weights))
     order = ("ctc", "word_score", "length_norm")
     return min(tried, key=lambda w: (tried[w], *(getattr(w, name) for name in order))), tried
 
 
 @torch.no_grad()
-def text_scores(
-    llm, rows: list[list[int]], batch_tokens: int = 4000, device=None
-) -> list[float]:
+def text_scores(llm, rows: list[list[int]], batch_tokens: int = 4000, device=None) -> list[float]:
     """log P of texts as an LLM reads them: the sum over all tokens of a row but its first.
 
     Args:

@@ -25,8 +25,8 @@ def mean_of_frames(
 ) -> tuple[Tensor, Tensor]:
     """Bring frames (B, T, H) to the N positions that an adaptor makes of them.
 
-    Frame t belongs to position t // frames_per_position, or to that which a tensor (B, T) says; a position is the mean of
-    its frames that are kept (B, T), and zero if there is none.
+    Frame t belongs to position t // frames_per_position, or to that which a tensor (B, T) says; a position is the mean
+    of its frames that are kept (B, T), and zero if there is none.
 
     Returns:
         (B, N, H), and how many frames each is made of, (B, N).

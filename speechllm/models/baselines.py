@@ -28,9 +28,9 @@ def espnet_classes() -> tuple[type, type, type]:
         UserError: ESPnet is not installed.
     """
     try:
-        from espnet2.asr.decoder.transformer_decoder import TransformerDecoder
         from espnet.nets.batch_beam_search import BatchBeamSearch
         from espnet.nets.scorers.ctc import CTCPrefixScorer
+        from espnet2.asr.decoder.transformer_decoder import TransformerDecoder
     except ImportError as error:
         raise UserError(
             f"the encoder-decoder needs ESPnet ({error}); pip install -c tools/constraints.txt espnet"

@@ -315,7 +315,9 @@ def empty_llm(config) -> Llm:
     return Llm(AutoModelForCausalLM.from_config(config))
 
 
-def new_llm(name: str, sizes: dict[str, int], dtype: str = "float32", attention: str = "sdpa") -> Llm:
+def new_llm(
+    name: str, sizes: dict[str, int], dtype: str = "float32", attention: str = "sdpa"
+) -> Llm:
     """An LLM of the family and vocabulary of a named one, with random weights.
 
     Args:

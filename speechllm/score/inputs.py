@@ -58,9 +58,7 @@ def read_table(path: Path) -> dict[str, str]:
     return table
 
 
-def read_reference(
-    data_dir: Path, langs: list[str] | None = None, text: str = "text"
-) -> Reference:
+def read_reference(data_dir: Path, langs: list[str] | None = None, text: str = "text") -> Reference:
     """Read text, utt2lang and utt2spk of a data directory.
 
     Args:
