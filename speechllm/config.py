@@ -269,7 +269,9 @@ class DecodeConfig:
     length_penalty: float = (
         1.0  # the search ranks beams by log-probability / tokens ^ length_penalty
     )
-    ctc_weight: float = 0.0  # the n-best are then ranked by (1 - it) log P_llm + it log P_ctc; 0: not.  # An encoder-decoder has this share of CTC in the scores of its search.
+    # The n-best are then ranked by (1 - it) log P_llm + it log P_ctc, if it is not 0; an encoder-decoder has this share
+    # of CTC in the scores of its search.
+    ctc_weight: float = 0.0
     repetition_penalty: float = 1.0
     max_tokens_per_second: float = 10.0  # an output may have this many tokens per second of audio
     extra_tokens: int = 10  # and this many on top

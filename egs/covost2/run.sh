@@ -101,7 +101,7 @@ if [[ " ${systems} " = *" encoder-decoder "* ]] && run_stage 5b "train the basel
     finish_stage "${exp}/encoder-decoder/best"
 fi
 
-if run_stage 6 "decode" "${ctc}/best" "${exp}"/{llm,frozen,encoder-decoder}/best? "${conf}"/decode{,_encoder_decoder}.yaml \
+if run_stage 6 "decode" "${ctc}/best" "${exp}"/{llm,frozen,encoder-decoder}"/best?" "${conf}"/decode{,_encoder_decoder}.yaml \
     "${data}"/{dev,test}/text -- "${systems}" "${decode_opts}"; then
     for system in ${systems}; do
         ${decode_cmd} --gpu "${ngpu}" "${exp}/log/decode_${system}.log" local/decode.sh --system "${system}" --conf "${conf}" --exp "${exp}" \
@@ -110,7 +110,7 @@ if run_stage 6 "decode" "${ctc}/best" "${exp}"/{llm,frozen,encoder-decoder}/best
     finish_stage "${exp}"/decode/*/{dev,test}/text
 fi
 
-if run_stage 7 "score" "${exp}"/decode/*/{dev,test}/{text,utt2status?} "${exp}/transcripts?" "${data}"/{dev,test}/{text,utt2lang,utt2spk} \
+if run_stage 7 "score" "${exp}"/decode/*/{dev,test}/text "${exp}/transcripts"/{dev,test}"/text?" "${data}"/{dev,test}/{text,utt2lang,utt2spk} \
     "${conf}/published.tsv?" -- "${langs}" "${systems}"; then
     list_commands >"${exp}/commands"
     local/score.sh --systems "${systems}" --conf "${conf}" --exp "${exp}" --data "${data}" --langs "${langs}" --target "${target}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from speechllm.data.prompts import PromptTemplate
+from speechllm.data.prompts import PromptTemplate, split_chain, templates, wanted_text
 from speechllm.data.rows import Row
 from speechllm.errors import UserError
 
@@ -65,3 +65,31 @@ def test_an_unknown_language_keeps_its_code():
 def test_what_cannot_be_filled_is_named(template, message):
     with pytest.raises(UserError, match=message):
         shown(template, row())
+
+
+def test_a_text_can_stand_in_the_place_of_the_audio():
+    template = PromptTemplate("into {prompt}:{audio}{bos}", encode, 1, 2)
+    (ids,) = template.parts(row(prompt="English"), "guten tag")
+    assert ids.tolist() == [*encode("into English:"), *encode("guten tag"), 1]
+    (empty,) = template.parts(row(prompt="English"), "")
+    assert empty.tolist() == [*encode("into English:"), 1]
+
+
+def test_tasks_say_what_is_to_be_written():
+    said = Row("de_1_a", "de_1", "Good day.", "guten tag", None, "de", "feats.ark", 0, 100)
+    assert wanted_text(said, "text") == "Good day."
+    assert wanted_text(said, "transcript") == "guten tag"
+    assert split_chain(wanted_text(said, "chain")) == ("guten tag", "Good day.")
+    assert split_chain("guten tag") == ("guten tag", "")
+
+
+def test_every_task_has_its_template():
+    made = templates("{audio}{bos}", {"chain": "both:{audio}{bos}"}, encode, 1, 2)
+    assert {task: t.template for task, t in made.items()} == {
+        "text": "{audio}{bos}",
+        "chain": "both:{audio}{bos}",
+    }
+    with pytest.raises(
+        UserError, match="other_tasks: there is no task 'sing'; there are transcript"
+    ):
+        templates("{audio}", {"sing": "{audio}"}, encode, 1, 2)
