@@ -161,6 +161,29 @@ def test_stage_and_stop_stage_choose_exactly_those(stages):
     assert "stage 1" not in stages.output
 
 
+PARTS = """
+. stage.sh
+if run_stage 1 "first" in.txt; then
+    echo "ran 1"
+    finish_stage
+fi
+if run_stage 1b "the same, apart" -- "${llm}"; then
+    echo "ran 1b"
+    list_commands
+    finish_stage
+fi
+"""
+
+
+def test_a_part_of_a_stage_has_its_own_stamp(stages, tmp_path):
+    assert stages("--stage", "1", "--stop_stage", "1", body=PARTS) == ["1", "1b"]
+    assert "stage 1b: the same, apart" in stages.output
+    (tmp_path / "in.txt").write_text("other")
+    assert stages(body=PARTS) == ["1"]
+    assert stages("--llm", "other", body=PARTS) == ["1b"]
+    assert stages("--stage", "2", body=PARTS) == []
+
+
 def test_changed_inputs_make_a_stage_stale(stages, tmp_path):
     stages()
     (tmp_path / "in.txt").write_text("changed")

@@ -91,7 +91,9 @@ def alignments(model, tokenizer, manifest, plotted: set[int], out, device) -> di
     return {"alignment": report, "lengths": length_report(sizes)}
 
 
-def listening(make_recognizer: Callable, rows: list, batch_frames: int, metric: str) -> dict:
+def listening(
+    make_recognizer: Callable, rows: list, batch_frames: int, metric: str = "wer"
+) -> dict:
     """WER or BLEU of rows of a manifest with their own audio, with that of others, and with silence.
 
     Args:
