@@ -34,6 +34,7 @@ def main(argv=None):
     from speechllm.mini.grammar import LANGS, sentences
     from speechllm.mini.llm import TRANSLATE, train_llm
     from speechllm.mini.questions import questions
+    from speechllm.score.normalize import normalize
     from speechllm.train.muon import MuonAdamW
 
     pairs = []
@@ -43,7 +44,7 @@ def main(argv=None):
             if not args.text_src:
                 pairs += [(s.text, s.english if lang != "en" else "") for s in made]
             elif args.target in ("", "en"):
-                pairs += [(s.text, s.english_written) for s in made]
+                pairs += [(normalize(s.text, lang), s.english_written) for s in made]
     instruction = TRANSLATE
     if args.target:
         instruction = f"translate to {LANGUAGES.get(args.target, args.target)}:"
