@@ -145,7 +145,7 @@ class EncoderDecoder(nn.Module):
         beam_search = search_class(
             scorers={"decoder": self.decoder, "ctc": scorer_class(self, self.end_id)},
             weights={"decoder": 1.0 - ctc_weight, "ctc": ctc_weight},
-            beam_size=num_beams,
+            beam_size=min(num_beams, self.end_id + 1),  # it takes so many at its first step
             vocab_size=self.end_id + 1,
             sos=self.end_id,
             eos=self.end_id,

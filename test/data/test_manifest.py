@@ -153,7 +153,7 @@ def test_other_files_are_refused(tmp_path):
 
 def test_a_manifest_can_take_the_text_for_what_is_to_be_written(tmp_path):
     path = texts_dir(tmp_path / "train", ["Good day.", "No."], text_src=["guten tag", "nee"])
-    compile_manifest(path)
+    command.main([str(path)])
     spoken = Manifest.open(path / "manifest.arrow")
     written = Manifest.open(path / "manifest.arrow", "text")
     assert [spoken.row(i).transcript for i in range(2)] == ["guten tag", "nee"]
@@ -165,7 +165,7 @@ def test_a_manifest_can_take_the_text_for_what_is_to_be_written(tmp_path):
 
 def test_a_repeated_manifest_is_as_long_and_spoken_alike(tmp_path):
     path = texts_dir(tmp_path / "train", ["a", "b", "c"])
-    compile_manifest(path)
+    command.main([str(path)])
     manifest = Manifest.open(path / "manifest.arrow")
     repeated = manifest.repeated(2)
     assert repeated.num_frames.tolist() == manifest.num_frames.tolist() * 2

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # What the mini preset assumes where the command line is silent.
 ngpu=${ngpu:-0}
 decode_nj=${decode_nj:-2}

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # What the paper preset assumes where the command line is silent.
 ngpu=${ngpu:-8}
 decode_nj=${decode_nj:-1}
