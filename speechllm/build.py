@@ -12,30 +12,39 @@ from speechllm.config import (
     ConformerConfig,
     EspnetEncoderConfig,
     Ia3Config,
+    LlmConfig,
     LoraConfig,
     NoPeftConfig,
     OftConfig,
     SpecAugmentConfig,
     TrainCtcConfig,
+    TrainEncoderDecoderConfig,
     TrainLlmConfig,
     kinds_of,
 )
-from speechllm.data.prompts import ChatTemplate, PromptTemplate
+from speechllm.data.prompts import TASKS, ChatTemplate, PromptTemplate
 from speechllm.errors import UserError
 from speechllm.models.adaptors.conv import ConvAdaptor
+from speechllm.models.adaptors.ctc_compressor import CtcCompressorAdaptor
 from speechllm.models.adaptors.qformer import QformerAdaptor
 from speechllm.models.adaptors.stack import StackAdaptor
+from speechllm.models.baselines import EncoderDecoder
 from speechllm.models.cmvn import GlobalCmvn
 from speechllm.models.conformer import ConformerEncoder
 from speechllm.models.ctc import CtcModel, SpeechEncoder
 from speechllm.models.espnet_encoder import EspnetEncoder, read_espnet_weights
-from speechllm.models.llm import Llm, LlmTokenizer, load_llm
+from speechllm.models.llm import Llm, LlmTokenizer, load_llm, new_llm
 from speechllm.models.spec_augment import SpecAugment
 from speechllm.models.speech_llm import SpeechLlm
 
 # What the value of ``type`` in a config stands for; the section's other keys are the arguments of the class.
 ENCODERS = {"conformer": ConformerEncoder, "espnet": EspnetEncoder}
-ADAPTORS = {"stack": StackAdaptor, "conv": ConvAdaptor, "qformer": QformerAdaptor}
+ADAPTORS = {
+    "stack": StackAdaptor,
+    "conv": ConvAdaptor,
+    "qformer": QformerAdaptor,
+    "ctc_compressor": CtcCompressorAdaptor,
+}
 ADAPTERS = {"ia3": Llm.add_ia3, "oft": Llm.add_oft}  # beside LoRA
 NO_PEFT = NoPeftConfig()
 
@@ -75,10 +84,31 @@ def build_ctc_model(
     )
 
 
+def build_encoder_decoder(
+    config: TrainEncoderDecoderConfig, num_units: int, num_mel_bins: int, cmvn: tuple | None = None
+) -> EncoderDecoder:
+    """The baseline without an LLM; ``num_units`` counts the blank."""
+    speech = build_speech_encoder(config.encoder, config.spec_augment, num_mel_bins, cmvn)
+    return EncoderDecoder(
+        speech,
+        num_units,
+        **dataclasses.asdict(config.decoder),
+        ctc_weight=config.ctc_weight,
+        label_smoothing=config.label_smoothing,
+    )
+
+
+def build_llm(config: LlmConfig, name: str) -> Llm:
+    """The named LLM, or one of its family with random weights."""
+    if config.from_scratch:
+        return new_llm(name, config.sizes, config.dtype, config.attention)
+    return load_llm(name, config.dtype, config.attention)
+
+
 def adapt_llm(
     llm: Llm,
     lora: LoraConfig,
-    finetune: bool,
+    config: LlmConfig,
     peft: NoPeftConfig | Ia3Config | OftConfig = NO_PEFT,
 ):
     """Make trainable what the config asks for: nothing, adapters, or everything.
@@ -90,15 +120,16 @@ def adapt_llm(
         raise UserError(
             f"peft.type: {peft.type} stands in the place of LoRA, but lora.rank is {lora.rank}; set lora.rank: 0"
         )
-    if finetune and (lora.rank > 0 or peft.type != "none"):
-        found, none = (f"lora.rank is {lora.rank}", "lora.rank: 0")
-        if lora.rank == 0:
-            found, none = (f"peft.type is {peft.type}", "peft.type: none")
-        raise UserError(
-            f"llm.finetune: true trains all weights, but {found}; set {none}, "
-            "or llm.finetune: false to train the adapters alone"
-        )
-    if finetune:
+    for key in ("finetune", "from_scratch"):
+        if getattr(config, key) and (lora.rank > 0 or peft.type != "none"):
+            found, none = (f"lora.rank is {lora.rank}", "lora.rank: 0")
+            if lora.rank == 0:
+                found, none = (f"peft.type is {peft.type}", "peft.type: none")
+            raise UserError(
+                f"llm.{key}: true trains all weights, but {found}; set {none}, "
+                f"or llm.{key}: false to train the adapters alone"
+            )
+    if config.finetune or config.from_scratch:
         llm.finetune_all()
     elif lora.rank > 0:
         llm.add_lora(lora.rank, lora.alpha, lora.dropout, tuple(lora.targets), lora.dora)
@@ -115,7 +146,7 @@ def build_speech_llm(
     ctc_head: torch.nn.Linear | None = None,
 ) -> SpeechLlm:
     """The model of stage 5 from an encoder and an LLM."""
-    adapt_llm(llm, config.lora, config.llm.finetune, config.peft)
+    adapt_llm(llm, config.lora, config.llm, config.peft)
     speech.spec_augment = SpecAugment(**dataclasses.asdict(config.spec_augment))
     return SpeechLlm(
         speech,
@@ -134,13 +165,26 @@ def build_speech_llm(
     )
 
 
-def build_template(
+def build_templates(
     config: TrainLlmConfig, tokenizer: LlmTokenizer
-) -> PromptTemplate | ChatTemplate:
-    """What turns an utterance into a prompt."""
-    if config.chat:
-        return build_chat_template(config.prompt, tokenizer, config.system)
-    return PromptTemplate(config.prompt, tokenizer.encode, tokenizer.bos_id, tokenizer.eos_id)
+) -> dict[str, PromptTemplate | ChatTemplate]:
+    """What turns an utterance into a prompt, by task.
+
+    Raises:
+        UserError: a task that does not exist.
+    """
+    if unknown := sorted(config.other_tasks.keys() - set(TASKS[1:])):
+        raise UserError(
+            f"other_tasks: there is no task {unknown[0]!r}; there are {', '.join(TASKS[1:])}"
+        )
+
+    def template(prompt: str) -> PromptTemplate | ChatTemplate:
+        if config.chat:
+            return build_chat_template(prompt, tokenizer, config.system)
+        return PromptTemplate(prompt, tokenizer.encode, tokenizer.bos_id, tokenizer.eos_id)
+
+    prompts = {"text": config.prompt} | config.other_tasks
+    return {task: template(prompt) for task, prompt in prompts.items()}
 
 
 def build_chat_template(prompt: str, tokenizer: LlmTokenizer, system: str = "") -> ChatTemplate:
@@ -225,6 +269,16 @@ def load_ctc_model(folder: str | Path) -> tuple[CtcModel, Path]:
     return model.eval(), path
 
 
+def load_encoder_decoder(folder: str | Path) -> tuple[EncoderDecoder, Path]:
+    """The encoder-decoder of an experiment folder, in eval mode, and its checkpoint's path."""
+    path = checkpoint_path(folder)
+    saved = read_checkpoint_config(path)
+    config = nested(TrainEncoderDecoderConfig, saved["config"])
+    model = build_encoder_decoder(config, saved["num_units"], saved["num_mel_bins"])
+    restore(model, path)
+    return model.eval(), path
+
+
 def init_encoder(speech: SpeechEncoder, source: str | Path):
     """Start an encoder from that of another run; normalisation and CTC head stay the corpus's own.
 
@@ -253,6 +307,24 @@ def init_encoder(speech: SpeechEncoder, source: str | Path):
                 f"{source}: its encoder has other sizes than this config's ({name}: {sizes}); use its encoder config"
             )
     speech.encoder.load_state_dict(weights)
+
+
+def init_speech_llm(model: SpeechLlm, source: str | Path):
+    """Start a speech LLM from another, trained with the same encoder; new adapters of the LLM begin as such.
+
+    Raises:
+        UserError: the other one has other sizes, or parts that this one lacks.
+    """
+    path = checkpoint_path(source)
+    weights, own = load_file(path / "model.safetensors"), model.state_dict()
+    trained = model.checkpoint_state_dict()
+    unlike = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
+    unlike += [k for k in trained if k not in weights and ".lora_" not in k]
+    if unlike:
+        raise UserError(
+            f"{path}: is no start for this config (first: {unlike[0]}); use its adaptor, encoder and LLM"
+        )
+    model.load_state_dict(weights, strict=False)
 
 
 def llm_source(name: str) -> str:
@@ -296,7 +368,7 @@ def load_speech_llm(folder: str | Path, llm_name: str = "") -> tuple[SpeechLlm, 
     config = nested(TrainLlmConfig, saved["config"])
     encoder = nested(TrainCtcConfig, {"encoder": saved["encoder"]}).encoder
     speech = build_speech_encoder(encoder, config.spec_augment, saved["num_mel_bins"])
-    llm = load_llm(llm_name or find_llm(saved["llm"], path), config.llm.dtype, config.llm.attention)
+    llm = build_llm(config.llm, llm_name or find_llm(saved["llm"], path))
     model = build_speech_llm(
         config, speech, llm, ctc_head=torch.nn.Linear(speech.output_dim, saved["num_units"])
     )

@@ -128,6 +128,9 @@ class TrainCtcConfig:
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    target: Literal["transcript", "text"] = (
+        "transcript"  # what CTC writes: what is said, or the text (a translation), where they differ
+    )
     flat_start: int = 0  # steps in which the loss goes over from a uniform alignment to CTC
     intermediate_layers: list[int] = field(
         default_factory=list
@@ -162,10 +165,29 @@ class QformerAdaptorConfig:
 
 
 @dataclass(frozen=True)
+class CtcCompressorAdaptorConfig:
+    type: Literal["ctc_compressor"] = "ctc_compressor"
+    mode: Literal["average", "average_noblank", "remove", "stride", "none"] = (
+        "average"  # means of runs of one CTC label; without blank runs; frames but blank ones; ...
+    )
+    stride: int = 4  # encoder frames per position in mode stride
+    num_layers: int = 4  # of the audio encoder, a bidirectional transformer; 0: none
+    dim: int = 1024
+    num_heads: int = 16
+    ffn_dim: int = 4096
+    output_dim: int = 0  # width before the linear layer to the LLM's; 0: as dim
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
 class LlmConfig:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     finetune: bool = False  # train all weights of the LLM; LoRA must then be off
+    from_scratch: bool = False  # of the LLM only tokenizer and layout; its weights begin random
+    sizes: dict[str, int] = field(
+        default_factory=dict
+    )  # of an LLM from scratch, where they are not the named LLM's: hidden_size, num_hidden_layers, ...
 
 
 @dataclass(frozen=True)
@@ -199,9 +221,9 @@ class OftConfig:
 class TrainLlmConfig:
     """conf/*/train_llm.yaml"""
 
-    adaptor: StackAdaptorConfig | ConvAdaptorConfig | QformerAdaptorConfig = field(
-        default_factory=StackAdaptorConfig
-    )
+    adaptor: (
+        StackAdaptorConfig | ConvAdaptorConfig | QformerAdaptorConfig | CtcCompressorAdaptorConfig
+    ) = field(default_factory=StackAdaptorConfig)
     llm: LlmConfig = field(default_factory=LlmConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
     peft: NoPeftConfig | Ia3Config | OftConfig = field(
@@ -215,6 +237,12 @@ class TrainLlmConfig:
     target: Literal["text", "transcript"] = (
         "text"  # transcript: what is said, where text is an answer
     )
+    other_tasks: dict[str, str] = field(
+        default_factory=dict
+    )  # prompts of what is learnt beside the text: transcript, and chain, the transcript and then the text
+    tasks: list[Literal["text", "transcript", "chain"]] = field(
+        default_factory=list
+    )  # that are learnt in this run; empty: all that have a prompt
     speech_attention: Literal["causal", "prefix"] = (
         "causal"  # prefix: audio positions see each other both ways
     )
@@ -232,6 +260,32 @@ class TrainLlmConfig:
     target_masking_beta: float = (
         0.0  # of a language, times (its hours / those of the largest) ^ it; 0: all alike
     )
+    valid_metric: Literal["wer", "bleu"] = "wer"  # by which checkpoints are chosen
+    spec_augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True)
+class AttentionDecoderConfig:
+    """ESPnet's transformer decoder; its width is the encoder's."""
+
+    num_layers: int = 6
+    num_heads: int = 4
+    ffn_dim: int = 2048
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class TrainEncoderDecoderConfig:
+    """conf/*/train_encoder_decoder.yaml: the baseline without an LLM."""
+
+    encoder: ConformerConfig | EspnetEncoderConfig = field(default_factory=ConformerConfig)
+    decoder: AttentionDecoderConfig = field(default_factory=AttentionDecoderConfig)
+    ctc_weight: float = 0.3  # share of the loss that CTC has; the decoder has the rest
+    label_smoothing: float = 0.1
+    valid_metric: Literal["wer", "bleu"] = "bleu"
     spec_augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -242,14 +296,15 @@ class TrainLlmConfig:
 class DecodeConfig:
     """conf/*/decode.yaml"""
 
+    task: Literal["text", "transcript", "chain"] = "text"  # see other_tasks of train_llm.yaml
     batch_frames: int = 30_000  # frames of 10 ms per batch, padding included
     num_beams: int = 1  # 1: greedy; more: beam search, and n-best lists of so many
     length_penalty: float = (
         1.0  # the search ranks beams by log-probability / tokens ^ length_penalty
     )
-    ctc_weight: float = (
-        0.0  # the n-best are then ranked by (1 - it) log P_llm + it log P_ctc; 0: not
-    )
+    # The n-best are then ranked by (1 - it) log P_llm + it log P_ctc, if it is not 0; an encoder-decoder has this share
+    # of CTC in the scores of its search.
+    ctc_weight: float = 0.0
     ctc_drafts: bool = (
         True  # greedy search checks the text of CTC at once: same output, fewer passes of the LLM
     )
@@ -319,6 +374,9 @@ class MiniLlmConfig:
     ffn_dim: int = 688  # of llama; bloom has 4 dim
     vocab_size: int = 1500
     num_sentences: int = 4000  # sentences per language that it reads
+    translated_share: float = (
+        0.0  # of its reading: sentences with their translations, beyond a few that are always there
+    )
     batch_tokens: int = 6000
     lr: float = 2e-3  # peak, of AdamW for embeddings and norms
     muon_lr: float = 2e-2  # peak, of Muon for the matrices inside

@@ -1,6 +1,7 @@
 """From configs and checkpoints to objects: kinds, old checkpoints, where the LLM is."""
 
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,7 @@ from speechllm import build
 from speechllm.config import (
     ConformerConfig,
     EspnetEncoderConfig,
+    LlmConfig,
     LoraConfig,
     QformerAdaptorConfig,
     StackAdaptorConfig,
@@ -63,7 +65,7 @@ def test_an_unknown_kind_in_a_checkpoint_is_named():
 )
 def test_what_the_llm_learns(finetune, rank, trained):
     llm = tiny_llama()
-    build.adapt_llm(llm, LoraConfig(rank=rank), finetune)
+    build.adapt_llm(llm, LoraConfig(rank=rank), LlmConfig(finetune=finetune))
     learns = {name: p.requires_grad for name, p in llm.named_parameters()}
     expected = {
         name: {"nothing": False, "all": True}.get(trained, "lora_" in name) for name in learns
@@ -73,7 +75,20 @@ def test_what_the_llm_learns(finetune, rank, trained):
 
 def test_finetuning_and_adapters_together_are_refused():
     with pytest.raises(UserError, match="llm.finetune: true.*lora.rank is 8; set lora.rank: 0"):
-        build.adapt_llm(tiny_llama(), LoraConfig(rank=8), True)
+        build.adapt_llm(tiny_llama(), LoraConfig(rank=8), LlmConfig(finetune=True))
+
+
+def test_every_task_has_its_template():
+    tokenizer = SimpleNamespace(encode=lambda text: [ord(c) for c in text], bos_id=1, eos_id=2)
+    config = TrainLlmConfig(prompt="{audio}{bos}", other_tasks={"chain": "both:{audio}{bos}"})
+    made = build.build_templates(config, tokenizer)
+    assert {task: t.template for task, t in made.items()} == {
+        "text": "{audio}{bos}",
+        "chain": "both:{audio}{bos}",
+    }
+    config = TrainLlmConfig(other_tasks={"sing": "{audio}"})
+    with pytest.raises(UserError, match="other_tasks: there is no task 'sing'; there are trans"):
+        build.build_templates(config, tokenizer)
 
 
 def make_llm(folder):

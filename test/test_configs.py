@@ -20,6 +20,7 @@ from speechllm.config import (
     RespondConfig,
     TokenizerConfig,
     TrainCtcConfig,
+    TrainEncoderDecoderConfig,
     TrainLlmConfig,
 )
 from speechllm.errors import UserError
@@ -32,6 +33,7 @@ CLASSES = {
     "tokenizer": TokenizerConfig,
     "train_ctc": TrainCtcConfig,
     "train_llm": TrainLlmConfig,
+    "train_encoder_decoder": TrainEncoderDecoderConfig,
     "decode": DecodeConfig,
     "respond": RespondConfig,
     "chat": ChatConfig,
@@ -76,7 +78,7 @@ def test_yaml_loads(path):
 
 @pytest.mark.parametrize(
     "path",
-    sorted(ROOT.glob("egs/*/conf/paper/train_ctc*.yaml")),
+    sorted(ROOT.glob("egs/mls/conf/paper/train_ctc*.yaml")),
     ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_paper_encoder_has_the_remembered_size(path):
@@ -94,7 +96,7 @@ def test_paper_encoder_has_the_remembered_size(path):
 
 @pytest.mark.parametrize(
     "path",
-    sorted(ROOT.glob("egs/*/conf/paper/train_llm*.yaml")),
+    sorted(ROOT.glob("egs/mls/conf/paper/train_llm*.yaml")),
     ids=lambda p: str(p.relative_to(ROOT)),
 )
 @pytest.mark.parametrize(
@@ -118,6 +120,58 @@ def test_paper_speech_llm_is_built_with_the_right_sizes(path, llm_config, llm_di
     assert count(model.llm, trainable_only=True) == config.lora.rank * lora
     assert count(model.adaptor) == (512 * config.adaptor.stack_factor + 1) * llm_dim
     assert count(model.speech, trainable_only=True) == count(speech)
+
+
+def covost2(name: str, *argv):
+    path = ROOT / f"egs/covost2/conf/paper/{name}.yaml"
+    return parse(CLASSES[name], "--config", str(path), *argv)
+
+
+def test_paper_audio_encoder_has_four_layers_of_the_stated_sizes():
+    config, encoder = covost2("train_llm"), covost2("train_ctc").encoder
+    with torch.device("meta"):
+        speech = build.build_speech_encoder(encoder, config.spec_augment, 80)
+        adaptor = build.build_kind(build.ADAPTORS, config.adaptor, speech.output_dim, 4096)
+    D, hidden = 1024, 4096
+    layer = 4 * D * D + 4 * D + 2 * D + 2 * D * hidden + hidden + D + 2 * D
+    around = (512 + 1) * D + 2 * D + (D + 1) * 4096
+    assert count(adaptor) == 4 * layer + around
+    assert speech.encoder.time_steps == [(3, 2), (3, 2)]  # stride 4
+
+
+def test_paper_baseline_has_the_published_size():
+    pytest.importorskip("espnet2")
+    with torch.device("meta"):
+        model = build.build_encoder_decoder(covost2("train_encoder_decoder"), 5000, 80)
+    assert 230e6 < count(model) < 250e6  # "240 M" of arXiv:2307.03917
+
+
+def test_paper_model_from_scratch_has_the_published_size(tmp_path):
+    spec = read_spec(ROOT / "egs/covost2/conf/paper/tables/5.yaml")
+    (row,) = [row for row in spec.rows if row.name == "scratch"]
+    config = covost2("train_llm", *shlex.split(row.llm_opts))
+    LlamaConfig().save_pretrained(tmp_path)
+    with torch.device("meta"):
+        llm = build.build_llm(config.llm, str(tmp_path))
+    build.adapt_llm(llm, config.lora, config.llm)
+    assert 140e6 < count(llm, trainable_only=True) == count(llm) < 160e6  # "150 M"
+
+
+def test_sizes_that_a_family_does_not_have_are_named(tmp_path):
+    LlamaConfig().save_pretrained(tmp_path)
+    config = parse(TrainLlmConfig, "--llm.from_scratch", "true", "--llm.sizes.num_eyes", "2")
+    with pytest.raises(UserError, match="llm.sizes: the config of a llama has no 'num_eyes'"):
+        build.build_llm(config.llm, str(tmp_path))
+
+
+def test_a_second_config_file_changes_only_what_it_names():
+    folder = ROOT / "egs/covost2/conf/mini"
+    files = ["--config", str(folder / "train_llm.yaml"), "--lora.rank", "16"]
+    both = parse(TrainLlmConfig, *files, "--config", str(folder / "train_llm_frozen.yaml"))
+    alone = parse(TrainLlmConfig, *files)
+    assert alone.lora.rank == 16 and both.lora.rank == 0
+    assert both.adaptor == alone.adaptor and both.optim.lr == alone.optim.lr
+    assert both.optim.max_steps < alone.optim.max_steps
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,10 @@ def test_options_set_variables_and_execute_nothing(recipe, tmp_path, options, ex
         (["--force", "yes"], "./run.sh: option '--force' should be true or false, got 'yes'"),
         (["--stage", "six"], "./run.sh: option '--stage' should be a whole number, got 'six'"),
         (["--stop-stage=-1"], "./run.sh: option '--stop_stage' should be a whole number, got '-1'"),
-        (["--subset", "5h"], "./run.sh: option '--subset' should be one of full, 10h, 1h, got '5h'"),
+        (
+            ["--subset", "5h"],
+            "./run.sh: option '--subset' should be one of full, 10h, 1h, got '5h'",
+        ),
         (["3"], "./run.sh: no such argument '3'; see --help"),
         (["--", "x"], "./run.sh: no such argument '--'; see --help"),
     ],
@@ -163,6 +166,29 @@ def test_stage_and_stop_stage_choose_exactly_those(stages):
     assert "stage 2" not in stages.output
     assert stages("--stage", "2", "--stop_stage", "5") == ["2 false"]
     assert "stage 1" not in stages.output
+
+
+PARTS = """
+. stage.sh
+if run_stage 1 "first" in.txt; then
+    echo "ran 1"
+    finish_stage
+fi
+if run_stage 1b "the same, apart" -- "${llm}"; then
+    echo "ran 1b"
+    list_commands
+    finish_stage
+fi
+"""
+
+
+def test_a_part_of_a_stage_has_its_own_stamp(stages, tmp_path):
+    assert stages("--stage", "1", "--stop_stage", "1", body=PARTS) == ["1", "1b"]
+    assert "stage 1b: the same, apart" in stages.output
+    (tmp_path / "in.txt").write_text("other")
+    assert stages(body=PARTS) == ["1"]
+    assert stages("--llm", "other", body=PARTS) == ["1b"]
+    assert stages("--stage", "2", body=PARTS) == []
 
 
 def test_changed_inputs_make_a_stage_stale(stages, tmp_path):

@@ -53,10 +53,12 @@ list_inputs() {
     printf 'string %s\n' "$@"
 }
 
-# run_stage NUMBER TITLE INPUT... [-- STRING...]: succeed if the stage has to run, and set overwrite.
+# run_stage NUMBER TITLE INPUT... [-- STRING...]: succeed if the stage has to run, and set overwrite. A part of a stage
+# that has a stamp of its own has a letter behind the number, as 5b.
 run_stage() {
+    local number=${1%%[!0-9]*} # of "5b" it is 5
     local title="stage $1: $2" reason="" done_print="" started_print="" started_mark="" output outputs=()
-    if [ "$1" -lt "${stage}" ] || [ "$1" -gt "${stop_stage}" ]; then return 1; fi
+    if [ "${number}" -lt "${stage}" ] || [ "${number}" -gt "${stop_stage}" ]; then return 1; fi
     stage_file=${exp}/.stages/$1
     mkdir -p "${exp}/.stages"
     stage_print=$(list_inputs "$1" "${@:3}") || exit 1

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 
-def plot_table(rows: list[dict], title: str, axis: str, path: Path):
+def plot_table(rows: list[dict], title: str, axis: str, path: Path, unit: str = "WER (%)"):
     """Draw the averages of a table.
 
     Args:
         rows: ``{label, x, value, low, high}``; ``x`` is None where the axis is no number, ``low`` where there is no
             interval.
+        unit: of the values.
     """
     import matplotlib
 
@@ -19,7 +20,7 @@ def plot_table(rows: list[dict], title: str, axis: str, path: Path):
     if any(row["x"] is None for row in rows):
         axes.barh([row["label"] for row in rows], [row["value"] for row in rows], xerr=spans(rows))
         axes.invert_yaxis()
-        axes.set_xlabel("WER (%)")
+        axes.set_xlabel(unit)
     else:
         curves: dict[str, list[dict]] = {}
         several = len({row["x"] for row in rows}) < len(rows)  # then the labels name curves
@@ -32,7 +33,7 @@ def plot_table(rows: list[dict], title: str, axis: str, path: Path):
         if several:
             axes.legend()
         axes.set_xlabel(axis)
-        axes.set_ylabel("WER (%)")
+        axes.set_ylabel(unit)
         axes.set_ylim(bottom=0)
     axes.set_title(title)
     figure.savefig(path, dpi=120)

@@ -1,4 +1,4 @@
-"""What a trained speech LLM does: alignment with text, whether it listens and still writes, what it withstands.
+"""What a trained speech LLM does: alignment with text, lengths, whether it listens and writes, what it withstands.
 
 python -m speechllm.bin.analyse --model exp/mini/llm --ctc exp/mini/ctc --out exp/mini/analysis data/mini/test
 """
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from speechllm.bin import cli
 from speechllm.bin.decode import check
-from speechllm.config import DecodeConfig, FbankConfig
+from speechllm.config import DecodeConfig, FbankConfig, LlmConfig
 
 
 def get_parser(argv=None):
@@ -26,7 +26,13 @@ def get_parser(argv=None):
     parser.add_argument(
         "--out",
         required=True,
-        help="folder for {alignment,listening,writing,robustness}.json, and the pictures",
+        help="folder for {alignment,lengths,listening,writing,robustness}.json, and the pictures",
+    )
+    parser.add_argument(
+        "--metric",
+        default="wer",
+        choices=("wer", "cer", "bleu", "chrf"),
+        help="by which it is judged whether the model listens (default: %(default)s)",
     )
     parser.add_argument("--num_plots", type=int, default=8, help="pictures, spread over the set")
     parser.add_argument(
@@ -45,14 +51,19 @@ def get_parser(argv=None):
 
 
 def alignments(model, tokenizer, manifest, plotted: set[int], out, device) -> dict:
-    """Monotonicity and sharpness of the similarity of speech positions and text, per language; draws the pictures."""
+    """What ``alignment`` and ``lengths`` report, per language; draws the pictures.
+
+    Monotonicity and sharpness are those of the similarity of speech positions and text; lengths are speech positions
+    and the tokens that the LLM has to write, its end included.
+    """
     import numpy as np
     import torch
 
     from speechllm.analysis.alignment import cosine_matrix, monotonicity, plot_alignment, sharpness
+    from speechllm.analysis.lengths import length_report, plot_lengths
     from speechllm.data.ark import read_ark
 
-    scores = []
+    scores, sizes = [], []
     for i in range(len(manifest)):
         row = manifest.row(i)
         token_ids = torch.tensor(tokenizer.encode(row.text), dtype=torch.long, device=device)
@@ -60,7 +71,10 @@ def alignments(model, tokenizer, manifest, plotted: set[int], out, device) -> di
             continue
         feats = read_ark(row.ark, row.offset)
         lens = torch.tensor([len(feats)], device=device)
-        speech, lens = model.encode(feats[None].to(device), lens)
+        frames, lens = model.listen(feats[None].to(device), lens)
+        num_frames = int(lens[0])
+        speech, lens = model.place(frames, lens)
+        sizes.append((row.lang, num_frames, int(lens[0]), len(token_ids) + 1))
         embeddings = model.llm.embed(token_ids)
         matrix = cosine_matrix(
             speech[0, : lens[0]].float().cpu().numpy(), embeddings.float().cpu().numpy()
@@ -75,11 +89,14 @@ def alignments(model, tokenizer, manifest, plotted: set[int], out, device) -> di
         for score in scores:
             values.setdefault(score[0], []).append(score[column])
         report[name] = {key: float(np.nanmean(value)) for key, value in sorted(values.items())}
-    return report
+    plot_lengths(sizes, out / "lengths.png")
+    return {"alignment": report, "lengths": length_report(sizes)}
 
 
-def listening(make_recognizer: Callable, rows: list, batch_frames: int) -> dict:
-    """WER of rows of a manifest with their own audio, with that of others, and with silence.
+def listening(
+    make_recognizer: Callable, rows: list, batch_frames: int, metric: str = "wer"
+) -> dict:
+    """WER or BLEU of rows of a manifest with their own audio, with that of others, and with silence.
 
     Args:
         make_recognizer: from a loader of features to a recognizer, see bin/decode.py.
@@ -88,10 +105,10 @@ def listening(make_recognizer: Callable, rows: list, batch_frames: int) -> dict:
 
     from speechllm.analysis.listening import silenced, with_other_audio
     from speechllm.bin.decode import load_feats
-    from speechllm.bin.training import word_error_rate
+    from speechllm.bin.training import mean_score
     from speechllm.data.sampler import batches_in_order
 
-    report = {"num_utts": len(rows)}
+    report = {"num_utts": len(rows), "metric": metric}
     cases = {
         "own": (rows, load_feats),
         "shuffled": (with_other_audio(rows), load_feats),
@@ -105,7 +122,7 @@ def listening(make_recognizer: Callable, rows: list, batch_frames: int) -> dict:
                 (rows[i].lang, rows[i].text, output.text)
                 for i, output in zip(batch, outputs, strict=True)
             ]
-        report[audio] = word_error_rate(pairs)
+        report[audio] = mean_score(pairs, metric)
     return report
 
 
@@ -181,14 +198,13 @@ def main(argv=None):
     from speechllm.bin.robustness import measure
     from speechllm.data.manifest import Manifest
     from speechllm.data.sampler import spread
-    from speechllm.models.llm import load_llm
     from speechllm.train import distributed
 
     device = distributed.init().device
     torch.set_float32_matmul_precision("highest")  # as bin/decode has it
     model, saved, path = build.load_speech_llm(args.model, args.llm)
     model.to(device)
-    tokenizer, units, template = text_side(saved, path)
+    tokenizer, units, template = text_side(saved, path, config.task)
     manifest = Manifest.open(Path(args.data_dir) / "manifest.arrow")
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -200,18 +216,20 @@ def main(argv=None):
     with torch.inference_mode():
         rows = [manifest.row(i) for i in spread(len(manifest), args.listen_utts)]
         if len(rows) > 1:
-            reports["listening"] = listening(make_recognizer, rows, config.batch_frames)
-            base_llm = load_llm(
-                args.llm or build.find_llm(saved["llm"], path),
-                saved["config"]["llm"]["dtype"],
-                saved["config"]["llm"]["attention"],
+            reports["listening"] = listening(
+                make_recognizer, rows, config.batch_frames, args.metric
             )
-            texts = [[tokenizer.bos_id, *tokenizer.encode(row.text)] for row in rows]
-            texts = [ids for ids in texts if len(ids) > 1]
-            reports["writing"] = writing(model.llm, base_llm.to(device).eval(), texts, device)
+            llm_config = build.nested(LlmConfig, saved["config"]["llm"])
+            if not llm_config.from_scratch:  # there is a writer to compare it with
+                name = args.llm or build.find_llm(saved["llm"], path)
+                base_llm = build.build_llm(llm_config, name)
+                texts = [[tokenizer.bos_id, *tokenizer.encode(row.text)] for row in rows]
+                texts = [ids for ids in texts if len(ids) > 1]
+                reports["writing"] = writing(model.llm, base_llm.to(device).eval(), texts, device)
         plotted = set(spread(len(manifest), args.num_plots))
         found = alignments(model, tokenizer, manifest, plotted, out, device)
-        reports["alignment"] = {"adaptor": saved["config"]["adaptor"], **found}
+        found["alignment"] = {"adaptor": saved["config"]["adaptor"]} | found["alignment"]
+        reports |= found
         if args.robust_utts:
             systems = ctc_maker(args.ctc, device) | {"llm": make_recognizer}
             features = cli.read_config(FbankConfig, args.fbank_config)
@@ -221,15 +239,20 @@ def main(argv=None):
     for name, report in reports.items():
         (out / f"{name}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     if rates := reports.get("listening", {}):
-        rates = {audio: rate for audio, rate in rates.items() if audio != "num_utts"}
-        print("WER with audio", ", ".join(f"{audio} {rate:.1f}" for audio, rate in rates.items()))
+        rates = ", ".join(f"{audio} {rates[audio]:.1f}" for audio in ("own", "shuffled", "silent"))
+        print(f"{args.metric.upper()} with audio {rates}")
     if writes := reports.get("writing"):
         print(
             f"perplexity of text {writes['perplexity']:.2f}, without the adapters "
             f"{writes['perplexity_without_adapters']:.2f}; agreement {writes['agreement']:.3f}"
         )
+    scores, sizes = found["alignment"], found["lengths"]["all"]
     print(
-        f"monotonicity {found['monotonicity']['all']:.3f}, sharpness {found['sharpness']['all']:.2f}"
+        f"monotonicity {scores['monotonicity']['all']:.3f}, sharpness {scores['sharpness']['all']:.2f}"
+    )
+    print(
+        f"{sizes['frames_per_position']:.2f} encoder frames per speech position, "
+        f"{sizes['positions_per_token']:.2f} positions per token to be written"
     )
     for case in reports.get("robustness", {}).get("conditions", ()):
         rates = ", ".join(f"{k} {v:.1f}" for k, v in case.items() if k not in ("kind", "level"))

@@ -17,6 +17,7 @@ class Output(NamedTuple):
     nbest: tuple[str, ...] = ()
     scores: dict[str, list[float]] | None = None  # "llm" and, where it ranks the list, "ctc"
     draft: object = None  # DraftStats, where the search checked the text of CTC
+    transcript: str = ""  # of a chain
 
 
 def get_parser(argv=None):
@@ -25,7 +26,7 @@ def get_parser(argv=None):
     parser.add_argument(
         "--model",
         required=True,
-        help="experiment folder or checkpoint, of a CTC model or a speech LLM",
+        help="experiment folder or checkpoint, of a CTC model, an encoder-decoder or a speech LLM",
     )
     parser.add_argument(
         "--llm",
@@ -43,6 +44,11 @@ def get_parser(argv=None):
 def check(config: DecodeConfig):
     """Raise a UserError if settings contradict each other."""
     from speechllm.errors import UserError
+
+    if config.ctc_weight and config.task == "chain":
+        raise UserError(
+            "ctc_weight ranks transcripts, but task is chain; set ctc_weight to 0 or task to transcript"
+        )
 
     if config.ctc_weight and config.num_beams == 1:
         raise UserError(
@@ -87,6 +93,28 @@ def ctc_recognizer(model, tokenizer, device, load=load_feats):
     return recognize
 
 
+def encoder_decoder_recognizer(model, tokenizer, config: DecodeConfig, device):
+    """A function from rows of a manifest to an ``Output`` each; ``ctc_weight`` counts in the search itself."""
+
+    def recognize(rows):
+        lists = model.search(
+            *load_feats(rows, device), config.num_beams, config.ctc_weight, config.length_penalty
+        )
+        return [output(candidates) for candidates in lists]
+
+    def output(candidates):
+        best = {}
+        for candidate in candidates:
+            best.setdefault(tokenizer.decode(candidate.units).strip(), candidate)
+        if not best:
+            return Output("", "max_length", ("",), {"decoder": [0.0]})
+        status = "ok" if next(iter(best.values())).is_complete else "max_length"
+        scores = {"decoder": [candidate.score for candidate in best.values()]}
+        return Output(next(iter(best)), status, tuple(best), scores)
+
+    return recognize
+
+
 def llm_recognizer(
     model, tokenizer, units, template, config: DecodeConfig, device, load=load_feats
 ):
@@ -98,6 +126,7 @@ def llm_recognizer(
     """
     import torch
 
+    from speechllm.data.prompts import split_chain
     from speechllm.decode.beam import beam_search
     from speechllm.decode.ctc import ctc_greedy
     from speechllm.decode.llm import greedy
@@ -126,8 +155,18 @@ def llm_recognizer(
             texts = tuple(texts[i] for i in places)
             yield Output(texts[0], hyps[places[0]].status, texts, scores)
 
-    @torch.no_grad()
     def recognize(rows):
+        outputs = search(rows)
+        if config.task != "chain":
+            return outputs
+        parts = [split_chain(output.text) for output in outputs]
+        return [
+            output._replace(transcript=transcript, text=text)
+            for output, (transcript, text) in zip(outputs, parts, strict=True)
+        ]
+
+    @torch.no_grad()
+    def search(rows):
         feats, lens = load(rows, device)
         prompts = [
             [b if isinstance(part, int) else part for part in template.parts(row)]
@@ -171,24 +210,44 @@ def load_recognizer(folder, config: DecodeConfig, device, llm_name: str = ""):
     from speechllm.data.tokenizer import CtcTokenizer
 
     path = build.checkpoint_path(folder)
-    if build.read_checkpoint_config(path)["model"] == "ctc":
+    kind = build.read_checkpoint_config(path)["model"]
+    if kind == "ctc":
         model, path = build.load_ctc_model(folder)
         return ctc_recognizer(model.to(device), CtcTokenizer(path / "units.model"), device)
+    if kind == "encoder_decoder":
+        model, path = build.load_encoder_decoder(folder)
+        tokenizer = CtcTokenizer(path / "units.model")
+        return encoder_decoder_recognizer(model.to(device), tokenizer, config, device)
     model, saved, path = build.load_speech_llm(folder, llm_name)
     model.llm.merge_adapters()
-    return llm_recognizer(model.to(device), *text_side(saved, path), config, device)
+    return llm_recognizer(model.to(device), *text_side(saved, path, config.task), config, device)
 
 
-def text_side(saved: dict, path):
-    """LLM tokenizer, CTC tokenizer and prompt of a speech LLM's checkpoint with this config."""
+def text_side(saved: dict, path, task: str = "text"):
+    """LLM tokenizer, CTC tokenizer and a task's prompt of a speech LLM's checkpoint with this config."""
     from speechllm import build
     from speechllm.config import TrainLlmConfig
     from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.models.llm import LlmTokenizer
 
     tokenizer = LlmTokenizer(str(path / "tokenizer"))
-    template = build.build_template(build.nested(TrainLlmConfig, saved["config"]), tokenizer)
-    return tokenizer, CtcTokenizer(path / "units.model"), template
+    prompts = build.build_templates(build.nested(TrainLlmConfig, saved["config"]), tokenizer)
+    return tokenizer, CtcTokenizer(path / "units.model"), task_template(prompts, task)
+
+
+def task_template(prompts: dict, task: str):
+    """The prompt of a task.
+
+    Raises:
+        UserError: the model has not learnt it.
+    """
+    from speechllm.errors import UserError
+
+    if task not in prompts:
+        raise UserError(
+            f"task: {task}, but the model has learnt {', '.join(prompts)}; see other_tasks in train_llm.yaml"
+        )
+    return prompts[task]
 
 
 def joined(outputs: list[Output], bounds: list[tuple[int, int]], lang: str) -> Output:
@@ -266,6 +325,9 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
         scores = {name: [hyps[utt_id].scores[name] for utt_id in utt_ids] for name in names}
         texts = [list(hyps[utt_id].nbest) for utt_id in utt_ids]
         write_nbest(Path(out_dir) / "nbest", Nbest(utt_ids, texts, scores))
+    if config.task == "chain":
+        transcripts = {u: " ".join(o.transcript.split()) for u, o in hyps.items()}
+        write_table(Path(out_dir) / "text.src", transcripts)
     write_table(Path(out_dir) / "utt2status", {u: output.status for u, output in hyps.items()})
     write_table(Path(out_dir) / "text", {u: " ".join(o.text.split()) for u, o in hyps.items()})
 

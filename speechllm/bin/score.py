@@ -32,6 +32,9 @@ def get_parser():
         metavar="SYSTEM=DIR",
         help="names for the table and their folders",
     )
+    parser.add_argument(
+        "--text", default="text", help="table of the references, as text.src (default: %(default)s)"
+    )
     parser.add_argument("--set", required=True, help="name of the set in the table: dev, test, ...")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder of results.json and RESULTS.md"
@@ -81,7 +84,7 @@ def main(argv=None):
     published = results.read_published(args.published) if args.published else []
     commands = read_commands(args.commands, argv)
     old_rows = results.read_results(args.out / "results.json")
-    reference = read_reference(args.ref, args.langs.replace(",", " ").split())
+    reference = read_reference(args.ref, args.langs.replace(",", " ").split(), args.text)
     hyps = {system: read_hypotheses(folder, reference) for system, folder in hyp_dirs.items()}
     statuses = {system: read_statuses(folder, reference) for system, folder in hyp_dirs.items()}
 
@@ -91,7 +94,10 @@ def main(argv=None):
         for normalised in (True, False) if metric.is_error else (False,):
             rows += score_rows(reference, hyps, metric, normalised, baseline, args.num_samples)
     for system, texts in hyps.items():
-        kinds = find_degenerate(reference.texts, texts, reference.langs, statuses[system])
+        langs = (
+            reference.langs if metrics[0].is_error else [""] * len(texts)
+        )  # of translations: one
+        kinds = find_degenerate(reference.texts, texts, langs, statuses[system])
         rows += count_rows(reference, texts, system, metrics[0], kinds)
         for metric in metrics:
             if metric.is_error:

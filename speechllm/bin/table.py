@@ -50,6 +50,7 @@ def main(argv=None):
 
     from speechllm.analysis.curves import plot_table
     from speechllm.score.results import replace_text
+    from speechllm.score.table import UNITS
 
     rows = tables.collect(spec, runs, args.exp)
     out = args.exp / args.tag / "tables"
@@ -59,7 +60,8 @@ def main(argv=None):
     replace_text(out / f"{runs.number}.json", json.dumps(rows, indent=1, ensure_ascii=False))
     replace_text(out / f"{runs.number}.md", text)
     if averages := [row for row in rows if row["lang"] == "avg"]:
-        plot_table(averages, spec.title, spec.axis, out / f"{runs.number}.png")
+        unit = UNITS[spec.metric]
+        plot_table(averages, spec.title, spec.axis, out / f"{runs.number}.png", unit)
     print(text)
 
 

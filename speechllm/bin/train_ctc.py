@@ -11,6 +11,9 @@ def get_parser(argv=None):
     parser = cli.config_parser(__doc__, TrainCtcConfig, argv)
     parser.add_argument("--units", required=True, help="SentencePiece model of the CTC units")
     parser.add_argument(
+        "--text_units", default="", help="SentencePiece model that takes its place for target: text"
+    )
+    parser.add_argument(
         "--init_encoder",
         default="",
         help="experiment folder whose encoder to start from, or an ESPnet model file",
@@ -39,19 +42,20 @@ def main(argv=None):
 
     setup = distributed.init()
     torch.manual_seed(config.train.seed)
-    tokenizer = CtcTokenizer(args.units)
+    units = args.text_units if config.target == "text" and args.text_units else args.units
+    tokenizer = CtcTokenizer(units)
     cmvn = load_cmvn(Path(args.train_dir) / "cmvn.ark")
     model = build.build_ctc_model(config, tokenizer.vocab_size, len(cmvn[0]), cmvn)
     if args.init_encoder:
         build.init_encoder(model.speech, args.init_encoder)
 
-    manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow")
+    manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow", config.target)
     unknown = find_unknown(manifest, tokenizer)
     if unknown and setup.is_main:
         first = next(iter(unknown))
         num_utts = f"{first!r} in {unknown[first]} utterances"
         print(
-            f"{args.units}: no unit for {len(unknown)} characters, first: {num_utts}; learnt as unknown"
+            f"{units}: no unit for {len(unknown)} characters, first: {num_utts}; learnt as unknown"
         )
     too_short = find_too_short(manifest, tokenizer, model.speech.encoder.output_lens)
     chosen = training.usable(manifest, config.data.max_frames, too_short, setup)
@@ -67,7 +71,7 @@ def main(argv=None):
     validate = training.validator(
         args.valid_dir,
         ctc_recognizer(model, tokenizer, setup.device),
-        lambda row: row.transcript,
+        lambda row: row.transcript if config.target == "transcript" else row.text,
         model,
         config.data.batch_frames,
         config.train.valid_utts,
@@ -82,7 +86,7 @@ def main(argv=None):
         train_frames,
         validate,
         saved,
-        {"units.model": args.units},
+        {"units.model": units},
         config,
         args,
         setup,

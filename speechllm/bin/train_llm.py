@@ -15,6 +15,9 @@ def get_parser(argv=None):
         "--encoder", required=True, help="experiment folder of the pretrained CTC encoder"
     )
     parser.add_argument(
+        "--init", default="", help="experiment folder of a speech LLM whose adaptor to start from"
+    )
+    parser.add_argument(
         "--decode_config", default="", help="YAML of the decode command, for the dev set"
     )
     cli.add_training_arguments(parser)
@@ -45,23 +48,26 @@ def main(argv=None):
     config, args = cli.parse(get_parser(argv), TrainLlmConfig, argv)
     decode_config = cli.read_config(DecodeConfig, args.decode_config)
     check(decode_config)
-    import operator
+    import dataclasses
     import tempfile
     from functools import partial
     from pathlib import Path
 
+    import numpy as np
     import torch
+    from torch.utils.data import ConcatDataset
 
     from speechllm import build
     from speechllm.bin import training
-    from speechllm.bin.decode import llm_recognizer
+    from speechllm.bin.decode import llm_recognizer, task_template
     from speechllm.data.collate import collate_llm, make_loader
     from speechllm.data.dataset import LlmDataset
     from speechllm.data.manifest import Manifest
+    from speechllm.data.prompts import wanted_text
     from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.errors import UserError
     from speechllm.models.alignment import unit_embeddings
-    from speechllm.models.llm import LlmTokenizer, load_llm
+    from speechllm.models.llm import LlmTokenizer
     from speechllm.train import distributed
 
     setup = distributed.init()
@@ -69,47 +75,62 @@ def main(argv=None):
     ctc, encoder_path = build.load_ctc_model(args.encoder)
     encoder_saved = build.read_checkpoint_config(encoder_path)
     tokenizer = LlmTokenizer(args.llm_name)
-    llm = load_llm(args.llm_name, config.llm.dtype, config.llm.attention)
+    llm = build.build_llm(config.llm, args.llm_name)
     model = build.build_speech_llm(config, ctc.speech, llm, tokenizer.unk_id, ctc.head)
     units = CtcTokenizer(encoder_path / "units.model")
     if config.soft_text or config.alignment_weight:
         with torch.no_grad():
             table = unit_embeddings(units.unit_texts(), tokenizer.ids_of_piece, llm.embed)
         model.start_from_text(table, config.alignment_weight)
-    template = build.build_template(config, tokenizer)
     if config.distill_weight and not config.chat:
         raise UserError(
             f"distill_weight {config.distill_weight} compares with a text prompt, which only a chat has; set chat: true"
         )
-    wanted = operator.attrgetter(config.target)
+    if args.init:
+        build.init_speech_llm(model, args.init)
+    prompts = build.build_templates(config, tokenizer)
 
     check_framing(args.train_dir, config)
     manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow")
-    template.parts(manifest.row(0))  # a mark that nothing is known for stops here
     chosen = training.usable(manifest, config.data.max_frames, [], setup)
     masking = training.masking_shares(
         manifest, chosen, config.target_masking, config.target_masking_beta, setup
     )
-    dataset = LlmDataset(
-        manifest,
-        template.parts,
-        lambda row: [*tokenizer.encode(wanted(row)), tokenizer.eos_id],
-        units.encode if config.ctc_weight else None,
-        masking if config.target_masking else None,
-        template.text_parts if config.distill_weight else None,
-    )
-    load = partial(make_loader, dataset, collate=collate_llm, num_workers=config.data.num_workers)
-    batches = training.epoch_batches(manifest, chosen, config.data, config.train.seed, setup, load)
 
-    train_frames = int(manifest.num_frames[chosen].sum())
+    def wanted(row, task):
+        return getattr(row, config.target) if task == "text" else wanted_text(row, task)
+
+    def dataset(task, template):
+        template.parts(manifest.row(0))  # a mark that nothing is known for stops here
+        return LlmDataset(
+            manifest,
+            template.parts,
+            lambda row: [*tokenizer.encode(wanted(row, task)), tokenizer.eos_id],
+            units.encode if config.ctc_weight else None,
+            masking if config.target_masking else None,
+            template.text_parts if config.distill_weight else None,
+        )
+
+    learnt = {task: task_template(prompts, task) for task in config.tasks or prompts}
+    datasets = ConcatDataset([dataset(*task) for task in learnt.items()])
+    load = partial(make_loader, datasets, collate=collate_llm, num_workers=config.data.num_workers)
+    chosen = np.concatenate([chosen + i * len(manifest) for i in range(len(learnt))])
+    repeated = manifest.repeated(len(learnt))
+    batches = training.epoch_batches(repeated, chosen, config.data, config.train.seed, setup, load)
+
+    train_frames = int(repeated.num_frames[chosen].sum())
+    if decode_config.task not in learnt:
+        decode_config = dataclasses.replace(decode_config, task=next(iter(learnt)))
+    template = learnt[decode_config.task]
     validate = training.validator(
         args.valid_dir,
         llm_recognizer(model, tokenizer, units, template, decode_config, setup.device),
-        wanted,
+        lambda row: wanted(row, "transcript" if decode_config.task == "transcript" else "text"),
         model,
         decode_config.batch_frames,
         config.train.valid_utts,
         setup,
+        config.valid_metric,
     )
     saved = training.saved_config(
         model="speech_llm",

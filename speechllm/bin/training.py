@@ -193,7 +193,7 @@ def run_training(
 
 
 def hidden_matrices(model) -> list:
-    """The trained matrices of encoder, adaptor and adapters; embeddings and output layers stay out.
+    """The trained matrices of encoder, adaptor, adapters and decoder; embeddings and output layers stay out.
 
     What IA3 and OFT learn is stored in two dimensions, but no matrix that maps vectors.
     """
@@ -202,8 +202,8 @@ def hidden_matrices(model) -> list:
         for name, p in model.named_parameters()
         if p.requires_grad
         and p.ndim == 2
-        and name.startswith(("speech.", "adaptor.", "llm."))
-        and not any(part in name for part in ("embed", "lm_head", "ia3_", "oft_"))
+        and name.startswith(("speech.", "adaptor.", "llm.", "decoder."))
+        and not any(part in name for part in ("embed", "lm_head", "output_layer", "ia3_", "oft_"))
     ]
 
 
@@ -215,14 +215,18 @@ def validator(
     batch_frames: int,
     num_utts: int,
     setup: Setup,
+    metric: str = "wer",
 ):
-    """The function ``validate(step)`` that the training loop asks for: the WER of really decoded utterances.
+    """The function ``validate(step)`` that the training loop asks for: WER or BLEU of really decoded utterances.
+
+    Checkpoints are chosen by the first score, the lower the better; of BLEU it is what is missing to 100.
 
     Args:
         recognize: rows of a batch to outputs that have a ``text``, see bin/decode.py.
         reference: what should come out for a row.
         model: decides whether processes can share the work.
         num_utts: about so many, spread evenly over the set.
+        metric: "wer" or "bleu".
     """
     manifest = Manifest.open(Path(valid_dir) / "manifest.arrow")
     count = min(num_utts, len(manifest))
@@ -235,7 +239,8 @@ def validator(
             rows = [manifest.row(i) for i in batch]
             for row, output in zip(rows, recognize(rows), strict=True):
                 pairs.append((row.lang, reference(row), output.text))
-        return {"wer": word_error_rate(sum(distributed.gather(pairs, setup), []))}
+        score = mean_score(sum(distributed.gather(pairs, setup), []), metric)
+        return {"wer": score} if metric == "wer" else {"lost_bleu": 100 - score, "bleu": score}
 
     return validate
 
@@ -250,16 +255,15 @@ def saved_config(**values) -> str:
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-def word_error_rate(pairs: list[tuple[str, str, str]]) -> float:
-    """WER in percent, the plain mean over languages, from (language, reference, hypothesis)."""
-    from speechllm.score.normalize import normalize, split_words
-    from speechllm.score.wer import align, error_rate
+def mean_score(pairs: list[tuple[str, str, str]], metric: str = "wer") -> float:
+    """A metric of score/metrics.py, the plain mean over languages, from (language, reference, hypothesis)."""
+    from speechllm.score.metrics import make_metric, prepare
 
-    rates = []
+    scorer, scores = make_metric(metric), []
     for lang in sorted({lang for lang, _, _ in pairs}):
         refs, hyps = (
-            [split_words(normalize(pair[i], lang), lang) for pair in pairs if pair[0] == lang]
+            prepare([pair[i] for pair in pairs if pair[0] == lang], lang, scorer.is_error)
             for i in (1, 2)
         )
-        rates.append(float(error_rate(align(refs, hyps).counts.sum(0))))
-    return sum(rates) / len(rates)
+        scores.append(float(scorer.value(scorer.stats(refs, hyps, lang).sum(0))))
+    return sum(scores) / len(scores)

@@ -1,7 +1,7 @@
 """A data directory as one memory-mapped Arrow table, opened in constant time and memory."""
 
 import codecs
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,21 @@ TEXT_CHUNK = 1 << 22  # bytes of text looked through at once
 COLUMNS = [field.name for field in fields(Row)]
 
 
+@dataclass(frozen=True)
+class Repeated:
+    """Lengths and languages of a manifest whose utterances are learnt from several times, as its attributes."""
+
+    num_frames: np.ndarray
+    lang_ids: np.ndarray
+    langs: list[str]
+
+
 class Manifest:
     """The utterances of a data directory, see ``compile_manifest``; pickled as its path.
 
     Args:
         path: manifest.arrow.
+        target: "transcript", or "text": what is said then counts as not known, and ``Row.transcript`` is the text.
 
     Attributes:
         num_frames: (N,) int32, in the file's own memory.
@@ -30,8 +40,8 @@ class Manifest:
         UserError: the file is missing or is something else.
     """
 
-    def __init__(self, path: str | Path):
-        self.path = str(path)
+    def __init__(self, path: str | Path, target: str = "transcript"):
+        self.path, self.target = str(path), target
         try:
             self.batch = pa.ipc.open_file(pa.memory_map(self.path)).get_batch(0)
             self.columns = [self.batch.column(name) for name in COLUMNS]
@@ -46,22 +56,29 @@ class Manifest:
         self.langs = self.batch.column("lang").dictionary.to_pylist()
 
     @classmethod
-    def open(cls, path: str | Path) -> "Manifest":
-        return cls(path)
+    def open(cls, path: str | Path, target: str = "transcript") -> "Manifest":
+        return cls(path, target)
 
     def __len__(self) -> int:
         return self.batch.num_rows
 
     def __reduce__(self):
-        return Manifest, (self.path,)
+        return Manifest, (self.path, self.target)
+
+    def repeated(self, times: int) -> Repeated:
+        """Utterance i of the k-th time, from 0, has the index i + k N."""
+        return Repeated(np.tile(self.num_frames, times), np.tile(self.lang_ids, times), self.langs)
 
     def row(self, index: int) -> Row:
-        return Row(*(column[int(index)].as_py() for column in self.columns))
+        row = Row(*(column[int(index)].as_py() for column in self.columns))
+        return row if self.target == "transcript" else replace(row, text_src=None)
 
     def transcripts(self) -> pa.Array:
         """What is said in each utterance: (N,) strings."""
         text, text_src = self.batch.column("text"), self.batch.column("text_src")
-        return text if text_src.null_count == len(text) else pc.coalesce(text_src, text)
+        if self.target == "text" or text_src.null_count == len(text):
+            return text
+        return pc.coalesce(text_src, text)
 
     def transcript_lens(self) -> np.ndarray:
         """Characters of each transcript: (N,)."""

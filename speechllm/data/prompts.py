@@ -11,21 +11,54 @@ from speechllm.errors import UserError
 
 MARKS = re.compile(r"\{([a-z_]+)\}")
 LANGUAGES = {
+    "ar": "Arabic",
+    "ca": "Catalan",
+    "cy": "Welsh",
     "de": "German",
     "en": "English",
     "es": "Spanish",
+    "et": "Estonian",
+    "fa": "Persian",
     "fr": "French",
+    "id": "Indonesian",
     "it": "Italian",
+    "ja": "Japanese",
+    "lv": "Latvian",
+    "mb": "Mboshi",
+    "mn": "Mongolian",
     "nl": "Dutch",
     "pl": "Polish",
     "pt": "Portuguese",
+    "ru": "Russian",
+    "sl": "Slovenian",
+    "sv-SE": "Swedish",
+    "ta": "Tamil",
+    "tr": "Turkish",
+    "zh-CN": "Chinese",
 }
+TASKS = ("text", "transcript", "chain")
+THEN = "=>"  # between transcript and text in the output of a chain
 
 
 def prompt_values(row: Row) -> dict[str, str]:
     """What the marks stand for in an utterance: its language as a code and as a word, and its line of utt2prompt."""
     values = {"lang": row.lang, "language": LANGUAGES.get(row.lang, row.lang)}
     return values if row.prompt is None else values | {"prompt": row.prompt}
+
+
+def wanted_text(row: Row, task: str) -> str:
+    """What a task wants to be written: the text, the transcript, or the one after the other."""
+    return {
+        "text": row.text,
+        "transcript": row.transcript,
+        "chain": f"{row.transcript} {THEN} {row.text}",
+    }[task]
+
+
+def split_chain(output: str) -> tuple[str, str]:
+    """Transcript and text of the output of a chain; all of it is transcript where no text has followed."""
+    transcript, _, text = output.partition(THEN)
+    return transcript.strip(), text.strip()
 
 
 class PromptTemplate:
@@ -50,8 +83,11 @@ class PromptTemplate:
         self.template, self.encode = template, encode
         self.special = {"bos": bos_id, "eos": eos_id}
 
-    def parts(self, row: Row) -> list:
+    def parts(self, row: Row, heard: str | None = None) -> list:
         """Parts of an utterance's prompt: LongTensors of token ids, and 0 for the audio.
+
+        Args:
+            heard: a text that stands in the place of the audio; then the prompt is one LongTensor.
 
         Raises:
             UserError: a mark that the utterance has nothing for.
@@ -67,6 +103,8 @@ class PromptTemplate:
             text = ""
             if name in self.special:
                 ids.append(self.special[name])
+            elif name == "audio" and heard is not None:
+                ids += self.encode(heard) if heard else []
             elif name == "audio":
                 parts += [torch.tensor(ids), 0] if ids else [0]
                 ids = []

@@ -9,7 +9,6 @@ from speechllm.data.rows import iter_rows
 from speechllm.data.tables import iter_table
 from speechllm.errors import UserError
 
-
 NUM_FILES = 1000  # audio files that are looked for; a wrong folder shows in the first ones
 MAX_MISSING = 0.05
 

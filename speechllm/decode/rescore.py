@@ -1,5 +1,6 @@
-"""N-best lists of an LLM rescored with CTC: scores, combination, weights tuned on dev."""
+"""N-best lists ranked by two scores: an LLM's and CTC's, or a decoder's and an LLM's; weights tuned on dev."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 
@@ -10,14 +11,19 @@ from torch import Tensor
 
 WEIGHTS = tuple(round(0.05 * i, 2) for i in range(21))  # share of CTC that is tried
 WORD_SCORES = (0.0, 0.5, 1.0, 2.0)  # reward per word that is tried
+LENGTH_NORMS = (0.0, 0.5, 1.0)  # exponents of the number of words that are tried for translations
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Score of a hypothesis: (1 - ctc) log P_llm + ctc log P_ctc + word_score times its words."""
+    """Score of a hypothesis: (1 - ctc) log P_llm + ctc log P_ctc + word_score W, over W ^ length_norm with W words.
+
+    So it is for an LLM's lists; ``ctc`` is the weight of whatever the second score is.
+    """
 
     ctc: float = 0.0
     word_score: float = 0.0
+    length_norm: float = 0.0
 
 
 @torch.no_grad()
@@ -51,8 +57,10 @@ def ctc_scores(
 
 def combine(llm: list[float], ctc: list[float], num_words: list[int], weights: Weights):
     """Scores (N,) of one utterance's hypotheses."""
-    scores = (1 - weights.ctc) * np.array(llm) + weights.word_score * np.array(num_words)
-    return scores + weights.ctc * np.array(ctc) if weights.ctc else scores
+    num_words = np.array(num_words)
+    scores = (1 - weights.ctc) * np.array(llm) + weights.word_score * num_words
+    scores = scores + weights.ctc * np.array(ctc) if weights.ctc else scores
+    return scores / np.maximum(num_words, 1) ** weights.length_norm
 
 
 def order(llm: list[float], ctc: list[float], num_words: list[int], weights: Weights) -> list[int]:
@@ -84,8 +92,56 @@ def tune(
     Args:
         num_errors: per utterance the errors of each hypothesis against the reference.
     """
+
+    def count(places):
+        return int(sum(row[i] for row, i in zip(num_errors, places, strict=True)))
+
+    return tune_by(count, llm, ctc, num_words, product(ctc_weights, word_scores))
+
+
+def tune_by(
+    cost: Callable[[list[int]], float],
+    first: list[list[float]],
+    second: list[list[float]],
+    num_words: list[list[int]],
+    candidates: Iterable[tuple] | None = None,
+) -> tuple[Weights, dict[Weights, float]]:
+    """As ``tune``, by any cost of the chosen places, such as what is missing to a BLEU of 100.
+
+    Args:
+        candidates: the values of ``Weights`` that are tried; all shares, rewards and exponents if None.
+    """
     tried = {}
-    for weights in (Weights(*pair) for pair in product(ctc_weights, word_scores)):
-        best = choose(llm, ctc, num_words, weights)
-        tried[weights] = int(sum(row[i] for row, i in zip(num_errors, best, strict=True)))
-    return min(tried, key=lambda w: (tried[w], w.ctc, w.word_score)), tried
+    for values in candidates or product(WEIGHTS, WORD_SCORES, LENGTH_NORMS):
+        weights = Weights(*values)
+        tried[weights] = cost(choose(first, second, num_words, weights))
+    order = ("ctc", "word_score", "length_norm")
+    return min(tried, key=lambda w: (tried[w], *(getattr(w, name) for name in order))), tried
+
+
+@torch.no_grad()
+def text_scores(llm, rows: list[list[int]], batch_tokens: int = 4000, device=None) -> list[float]:
+    """log P of texts as an LLM reads them: the sum over all tokens of a row but its first.
+
+    Args:
+        llm: has ``embed``, ``hidden`` and ``logits``.
+        rows: token ids, from the beginning of a text to its end.
+        batch_tokens: tokens that are read at once, padding included.
+    """
+    scores, order = [0.0] * len(rows), sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    while order:
+        longest = len(rows[order[-1]])
+        size = max(1, batch_tokens // longest)
+        batch, order = order[-size:], order[:-size]
+        ids = torch.zeros(len(batch), longest, dtype=torch.long, device=device)
+        labels = torch.full_like(ids, -1)
+        for b, i in enumerate(batch):
+            ids[b, : len(rows[i])] = torch.tensor(rows[i])
+            labels[b, : len(rows[i])] = ids[b, : len(rows[i])]
+        log_probs = llm.logits(llm.hidden(llm.embed(ids[:, :-1]))).log_softmax(-1)
+        wanted = labels[:, 1:]
+        picked = log_probs.gather(2, wanted.clamp(min=0)[..., None])[..., 0]
+        sums = picked.masked_fill(wanted < 0, 0.0).double().sum(1)
+        for i, value in zip(batch, sums.tolist(), strict=True):
+            scores[i] = value
+    return scores

@@ -119,6 +119,17 @@ def stretch(ids: list[int], filler: int, rng: random.Random) -> list[int]:
     return out
 
 
+def translation(
+    text: str, ids: list[int], english: list[int], encode, rng: random.Random, space_id: int
+) -> tuple[list[int], list[int]]:
+    """A source and its translation: the source as it is or misspelt, drawn out or not; at times no source at all."""
+    draw = rng.random()
+    if draw < 0.1:
+        return [], english
+    heard = encode(misspell(text, rng)) if draw < 0.5 else ids
+    return stretch(heard, space_id, rng) if rng.random() < 0.5 else heard, english
+
+
 def documents(
     sentences: list[tuple[str, str]],
     encode,
@@ -126,6 +137,8 @@ def documents(
     rng: random.Random,
     space_id: int,
     asked: list[tuple[str, str]] = (),
+    instruction: str = TRANSLATE,
+    translated_share: float = 0.0,
 ) -> Iterator[tuple[list[int], int]]:
     """Endless training documents, as ids and the position from which they are worth predicting.
 
@@ -139,15 +152,22 @@ def documents(
         encode: text to token ids.
         space_id: token that is a bare space.
         asked: pairs of a statement with a question, and the answer.
+        instruction: what stands before a text that is to be translated.
+        translated_share: of the documents: translations beyond those few, see ``translation``.
     """
     encoded = [
         (text, encode(text), encode(english) if english else None) for text, english in sentences
     ]
-    instruction = encode(TRANSLATE)
+    instruction = encode(instruction)
     asked = [(encode(question), encode(answer)) for question, answer in asked]
     while True:
         rng.shuffle(encoded)
         for text, ids, english in encoded:
+            if translated_share and english is not None and rng.random() < translated_share:
+                source, target = translation(text, ids, english, encode, rng, space_id)
+                source = [*instruction, *source] if source else []
+                yield [*source, BOS_ID, *target, EOS_ID], len(source)
+                continue
             kind = rng.random()
             if asked and kind < 0.04:
                 question, answer = rng.choice(asked)
@@ -260,6 +280,8 @@ def train_llm(
     max_steps: int = 1000,
     seed: int = 1,
     log_every: int = 50,
+    instruction: str = TRANSLATE,
+    translated_share: float = 0.0,
 ):
     """Train tokenizer and model, and write them to ``out_dir`` in one move at the end.
 
@@ -270,6 +292,7 @@ def train_llm(
         asked: statements with a question, and their answers.
         make_optimizer: from the matrices inside the model and its other parameters; every group of the optimizer
             has its ``peak_lr``.
+        instruction, translated_share: see ``documents``.
 
     Raises:
         UserError: no sentences.
@@ -284,7 +307,7 @@ def train_llm(
     building.mkdir(parents=True)
     texts = sorted({text for text, _ in sentences}) + TRANSCRIPT_WEIGHT * transcripts
     texts += [text for pair in asked for text in pair]
-    texts += [TRANSLATE] * TRANSCRIPT_WEIGHT
+    texts += [instruction] * TRANSCRIPT_WEIGHT
     tokenizer = train_tokenizer(texts, vocab_size, building)
 
     def encode(text):
@@ -297,7 +320,16 @@ def train_llm(
     )
     optimizer = make_optimizer(*matrices_and_others(model))
     space_id = tokenizer.convert_tokens_to_ids("\u2581")
-    docs = documents(sentences, encode, len(tokenizer), random.Random(seed), space_id, asked)
+    docs = documents(
+        sentences,
+        encode,
+        len(tokenizer),
+        random.Random(seed),
+        space_id,
+        asked,
+        instruction,
+        translated_share,
+    )
     learn(model, batches(docs, batch_tokens), optimizer, warmup_steps, max_steps, log_every)
     save(model, building, out_dir)
 

@@ -21,27 +21,32 @@ def unit_embeddings(pieces: list[str], ids_of_piece, embed) -> Tensor:
 
 
 def mean_of_frames(
-    frames: Tensor, kept: Tensor, frames_per_position: float, num_positions: int
+    frames: Tensor, kept: Tensor, frames_per_position: float | Tensor, num_positions: int
 ) -> tuple[Tensor, Tensor]:
     """Bring frames (B, T, H) to the N positions that an adaptor makes of them.
 
-    Frame t belongs to position t // frames_per_position; a position is the mean of its frames that are kept (B, T), and
-    zero if there is none.
+    Frame t belongs to position t // frames_per_position, or to that which a tensor (B, T) says; a position is the mean
+    of its frames that are kept (B, T), and zero if there is none.
 
     Returns:
         (B, N, H), and how many frames each is made of, (B, N).
     """
     B, T, H = frames.shape
-    at = torch.arange(T, device=frames.device).div(frames_per_position).long()
-    at = at.clamp(max=num_positions - 1)
+    at = frames_per_position
+    if not isinstance(at, Tensor):
+        at = torch.arange(T, device=frames.device).div(at).long().expand(B, T)
+    rows = torch.arange(B, device=frames.device)[:, None] * num_positions
+    at = (at.clamp(0, num_positions - 1) + rows).flatten()
     kept = kept.to(frames.dtype)
-    count = kept.new_zeros(B, num_positions).index_add_(1, at, kept)
-    total = frames.new_zeros(B, num_positions, H).index_add_(1, at, frames * kept[..., None])
-    return total / count[..., None].clamp(min=1), count
+    count = kept.new_zeros(B * num_positions).index_add_(0, at, kept.flatten())
+    total = frames.new_zeros(B * num_positions, H)
+    total = total.index_add_(0, at, (frames * kept[..., None]).flatten(0, 1))
+    mean = total / count[:, None].clamp(min=1)
+    return mean.view(B, num_positions, H), count.view(B, num_positions)
 
 
 def misalignment(
-    positions: Tensor, units: Tensor, table: Tensor, frames_per_position: float
+    positions: Tensor, units: Tensor, table: Tensor, frames_per_position: float | Tensor
 ) -> Tensor:
     """1 - cosine between each speech position and the embeddings of the units that stand there.
 
@@ -49,6 +54,7 @@ def misalignment(
         positions: (B, N, H).
         units: (B, T) most likely CTC unit of each encoder frame, the blank (0) where padded.
         table: (V, H), see ``unit_embeddings``.
+        frames_per_position: see ``mean_of_frames``.
 
     Returns:
         (M,), of the M positions in which CTC hears more than blanks; the others are free.

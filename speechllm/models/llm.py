@@ -454,6 +454,32 @@ def empty_llm(config) -> Llm:
     return Llm(AutoModelForCausalLM.from_config(config))
 
 
+def new_llm(
+    name: str, sizes: dict[str, int], dtype: str = "float32", attention: str = "sdpa"
+) -> Llm:
+    """An LLM of the family and vocabulary of a named one, with random weights.
+
+    Args:
+        sizes: entries of its transformers config to be changed.
+
+    Raises:
+        UserError: an entry that such a config does not have.
+    """
+    config = load_llm_config(name)
+    for key, value in sizes.items():
+        if not hasattr(config, key):
+            raise UserError(
+                f"llm.sizes: the config of a {config.model_type} has no {key!r}; see its config.json"
+            )
+        setattr(config, key, value)
+    if "head_dim" in config.to_dict() and "head_dim" not in sizes:
+        config.head_dim = config.hidden_size // config.num_attention_heads
+    model = AutoModelForCausalLM.from_config(
+        config, dtype=DTYPES[dtype], attn_implementation=attention
+    )
+    return Llm(model)
+
+
 def load_llm_config(name: str):
     """The transformers config of an LLM, without its weights."""
     check_name(name)

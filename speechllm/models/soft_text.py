@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from speechllm.models.alignment import mean_of_frames
-from speechllm.models.lengths import lens_to_mask
 
 
 class SoftText(nn.Module):
@@ -28,9 +27,12 @@ class SoftText(nn.Module):
             self.embeddings.copy_(unit_embeddings)
 
     def forward(
-        self, logits: Tensor, lens: Tensor, frames_per_position: float, num_positions: int
+        self,
+        logits: Tensor,
+        kept: Tensor,
+        frames_per_position: float | Tensor,
+        num_positions: int,
     ) -> Tensor:
-        """Map CTC logits (B, T, V), (B,) to (B, N, H), the positions being means of their real frames."""
+        """Map CTC logits (B, T, V) to (B, N, H), means of the frames that are kept (B, T); see ``mean_of_frames``."""
         text = logits.softmax(-1) @ self.embeddings
-        real = lens_to_mask(lens, text.size(1))
-        return mean_of_frames(text, real, frames_per_position, num_positions)[0]
+        return mean_of_frames(text, kept, frames_per_position, num_positions)[0]

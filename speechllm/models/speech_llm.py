@@ -23,7 +23,8 @@ class SpeechLlm(nn.Module):
 
     Args:
         speech: maps features (S, T, F), (S,) to encoder frames (S, T', D), (S,).
-        adaptor: maps encoder frames to (S, N, H), (S,); has ``frames_per_position``, and ``proj``, its last layer.
+        adaptor: maps encoder frames to (S, N, H), (S,); has ``frames_per_position``, and ``proj``, its last layer. One
+            with ``needs_ctc`` is asked first which frames make a position, by what the CTC layer hears in them.
         llm: frozen, with adapters, or trained.
         train_encoder: whether ``speech`` learns; if not, its encoder stays in eval mode and needs no gradients.
         target_masking: share of target tokens hidden from the LLM's input in training; what must be predicted
@@ -74,8 +75,9 @@ class SpeechLlm(nn.Module):
         self.ctc_head = ctc_head.requires_grad_(ctc_weight > 0) if ctc_head is not None else None
         self.ctc_weight = ctc_weight
         self.soft_text = None
-        if (soft_text or ctc_weight) and ctc_head is None:
-            raise ValueError("soft_text and ctc_weight need the encoder's ctc_head")
+        self.compresses = getattr(adaptor, "needs_ctc", False)
+        if (soft_text or ctc_weight or self.compresses) and ctc_head is None:
+            raise ValueError("soft_text, ctc_weight and a compressor need the encoder's ctc_head")
         if soft_text:
             self.soft_text = SoftText(ctc_head.out_features, llm.dim)
             nn.init.zeros_(adaptor.proj.weight)
@@ -137,10 +139,17 @@ class SpeechLlm(nn.Module):
 
     def place(self, encoder_out: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
         """Map encoder frames (S, T', D), (S,) to speech positions (S, N, H), (S,)."""
-        positions, num_positions = self.adaptor(encoder_out, lens)
+        logits = None
+        if self.compresses or self.soft_text is not None:
+            logits = self.ctc_head(encoder_out)
+        if self.compresses:
+            at, num_positions = self.adaptor.find_positions(logits, lens)
+            positions, kept = self.adaptor(encoder_out, at, num_positions), at >= 0
+        else:
+            at, kept = self.adaptor.frames_per_position, lens_to_mask(lens, encoder_out.size(1))
+            positions, num_positions = self.adaptor(encoder_out, lens)
         if self.soft_text is not None:
-            logits, per_position = self.ctc_head(encoder_out), self.adaptor.frames_per_position
-            positions = positions + self.soft_text(logits, lens, per_position, positions.size(1))
+            positions = positions + self.soft_text(logits, kept, at, positions.size(1))
         return positions * self.embedding_rms.to(positions.dtype), num_positions
 
     def inputs(self, speech: Tensor, lens: Tensor, prompts, targets=None, target_masking=None):
@@ -212,6 +221,9 @@ class SpeechLlm(nn.Module):
             kl = self.divergence(hidden, joined.labels, text_prompts, targets)
             loss = (1 - self.distill_weight) * loss + self.distill_weight * kl
             stats["divergence"] = kl.detach() / num_tokens
+        if self.compresses:
+            stats["frames_per_position"] = encoder_lens.sum() / lens.sum().clamp(min=1)
+            stats["positions_per_token"] = lens.sum() / num_tokens
         if self.training and self.alignment_weight:
             distances = self.misalignment(encoder_out, encoder_lens, speech)
             loss = loss + self.alignment_weight * distances.sum()
@@ -237,10 +249,15 @@ class SpeechLlm(nn.Module):
     def misalignment(self, encoder_out: Tensor, encoder_lens: Tensor, speech: Tensor) -> Tensor:
         """How far speech positions (S, N, H) are from the units that the CTC head hears in the frames (S, T', D)."""
         with torch.no_grad():
-            units = self.ctc_head(encoder_out).argmax(-1)
+            logits = self.ctc_head(encoder_out)
+            units = logits.argmax(-1)
             real = lens_to_mask(encoder_lens, units.size(1))
+            if self.compresses:
+                at, _ = self.adaptor.find_positions(logits, encoder_lens)
+            else:
+                at = self.adaptor.frames_per_position
         units = units.masked_fill(~real, BLANK_ID)
-        return misalignment(speech, units, self.unit_embeddings, self.adaptor.frames_per_position)
+        return misalignment(speech, units, self.unit_embeddings, at)
 
     def rows(
         self, feats: Tensor, feat_lens: Tensor, prompts: list[list]

@@ -58,17 +58,18 @@ def read_table(path: Path) -> dict[str, str]:
     return table
 
 
-def read_reference(data_dir: Path, langs: list[str] | None = None) -> Reference:
+def read_reference(data_dir: Path, langs: list[str] | None = None, text: str = "text") -> Reference:
     """Read text, utt2lang and utt2spk of a data directory.
 
     Args:
         langs: languages to keep, in the order of the tables; all of them, sorted, if None or empty.
             A directory without utt2lang is taken for the one language named here.
+        text: name of the table of the references.
 
     Raises:
         UserError: a file is missing or wrong, ids disagree, or a language has no utterance.
     """
-    texts = read_table(data_dir / "text")
+    texts = read_table(data_dir / text)
     if langs and len(langs) == 1 and not (data_dir / "utt2lang").exists():
         utt2lang = dict.fromkeys(texts, langs[0])
     else:

@@ -8,7 +8,7 @@ import numpy as np
 from speechllm.errors import UserError
 from speechllm.score import wer
 from speechllm.score.inputs import Reference, read_table
-from speechllm.score.metrics import ErrorRate, prepare
+from speechllm.score.metrics import Metric, prepare
 from speechllm.score.results import replace_text
 
 
@@ -105,9 +105,9 @@ def _number(value: str, path: Path) -> float:
 
 
 def count_errors(
-    nbest: Nbest, reference: Reference, metric: ErrorRate, normalised: bool = True
+    nbest: Nbest, reference: Reference, metric: Metric, normalised: bool = True
 ) -> list[np.ndarray]:
-    """Per utterance (N, 4) hits, substitutions, deletions, insertions of its hypotheses."""
+    """Per utterance (N, 4) hits, substitutions, deletions, insertions of its hypotheses; of BLEU its statistics."""
     counts: list = [None] * len(nbest.utt_ids)
     for lang in reference.order:
         where = reference.of_lang(lang)
@@ -134,3 +134,14 @@ def oracle(counts: list[np.ndarray]) -> list[int]:
 def error_rate(counts: list[np.ndarray], places: list[int]) -> float:
     """Error rate in percent of one hypothesis per utterance."""
     return float(wer.error_rate(sum(own[i] for own, i in zip(counts, places, strict=True))))
+
+
+def mean_value(
+    counts: list[np.ndarray], places: list[int], reference: Reference, metric: Metric
+) -> float:
+    """A metric of one hypothesis per utterance, the plain mean over languages."""
+    values = []
+    for lang in reference.order:
+        total = sum(counts[i][places[i]] for i in reference.of_lang(lang))
+        values.append(float(metric.value(total)))
+    return sum(values) / len(values)

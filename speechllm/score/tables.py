@@ -11,6 +11,7 @@ import yaml
 
 from speechllm.errors import UserError
 from speechllm.score.results import read_results
+from speechllm.score.table import ERROR_METRICS, UNITS
 
 ALIGNMENT_ALONE = ["--analysis_opts", "--listen_utts 0 --robust_utts 0 --num_plots 1"]
 ALIGNMENT = ("monotonicity", "sharpness")  # of analysis/alignment.json
@@ -31,6 +32,7 @@ class TableRow:
         llm_opts: overrides of train_llm.yaml.
         lm: CTC searched with n-gram LMs, those of the corpora's folder or of the training text.
         subset: limited supervision, as for run.sh; encoder and LLM are trained on so much.
+        opts: further options of run.sh.
         published: figures of others by language ("avg"), and in ``mark`` where they come from.
     """
 
@@ -44,12 +46,13 @@ class TableRow:
     llm_opts: str = ""
     lm: bool = False
     subset: str = ""
+    opts: str = ""
     published: dict = field(default_factory=dict)
 
     @property
     def is_preset(self) -> bool:
         own = (self.monolingual, self.encoder, self.llm, self.llm_opts, self.lm, self.subset)
-        return not any(own)
+        return not any((*own, self.opts))
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class TableSpec:
         encoders: overrides of train_ctc.yaml by name of the encoder.
         llms: overrides of llm.yaml by name of the small LLM.
         alignment: whether the similarity of speech positions and text is measured and shown too.
+        metric: what it shows, as in results.json.
     """
 
     title: str
@@ -68,6 +72,7 @@ class TableSpec:
     encoders: dict[str, str] = field(default_factory=dict)
     llms: dict[str, str] = field(default_factory=dict)
     alignment: bool = False
+    metric: str = "wer"
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,8 @@ def commands(row: TableRow, spec: TableSpec, runs: Runs) -> list[list[str]]:
         options += ["--ctc_opts", spec.encoders[row.encoder]]
         calls.append([*shared, *options, "--stage", "3", "--stop_stage", "4"])
         ctc = f"exp/{encoder_tag}/ctc"
-    options = ["--tag", tag, "--ctc", ctc, "--llm", llm, "--llm_opts", row.llm_opts, "--stage", "5"]
+    options = ["--tag", tag, "--ctc", ctc, "--llm", llm, "--llm_opts", row.llm_opts]
+    options += [*shlex.split(row.opts), "--stage", "5"]
     options += ["--stop_stage", "8", *ALIGNMENT_ALONE] if spec.alignment else ["--stop_stage", "7"]
     return [*calls, [*shared, *options]]
 
@@ -202,7 +208,7 @@ def figures(row: TableRow, runs: Runs, exp: Path, metric: str = "wer") -> list[d
             r
             for r in read_results(exp / tag / "results.json")
             if (r["system"], r["set"], r["metric"]) == (row.system, "test", metric)
-            and r["normalised"]
+            and r["normalised"] == (metric in ERROR_METRICS)
         ]
 
     if row.is_preset:
@@ -236,7 +242,7 @@ def collect(spec: TableSpec, runs: Runs, exp: Path) -> list[dict]:
     out = []
     for row in spec.rows:
         similar = alignment(row, runs, exp) if spec.alignment else {}
-        for found in figures(row, runs, exp):
+        for found in figures(row, runs, exp, spec.metric):
             shown = {"row": row.name, "label": row.label, "x": row.x}
             shown |= {"published": row.published.get(found["lang"])}
             shown |= {"mark": row.published.get("mark", "") if shown["published"] else ""}
@@ -248,7 +254,7 @@ def markdown(spec: TableSpec, number: str, rows: list[dict]) -> str:
     """The table, one line per row; a row without figures is said to be missing."""
     langs = list(dict.fromkeys(r["lang"] for r in rows))
     more = list(ALIGNMENT) if spec.alignment else []
-    about = "WER in percent on test."
+    about = f"{UNITS[spec.metric]} on test."
     if more:
         about += " Monotonicity, sharpness: of the similarity of speech positions and text."
     lines = [f"# Table {number}: {spec.title}", "", about, ""]

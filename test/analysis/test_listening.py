@@ -49,7 +49,16 @@ def test_words_are_compared_with_the_utterances_own_text():
         return lambda batch: [Output(texts[int(row.ark[0])], "ok") for row in batch]
 
     report = listening(make_recognizer, rows, batch_frames=150)
-    assert report == {"num_utts": 4, "own": 0.0, "shuffled": 50.0, "silent": 100.0}
+    assert report == {
+        "num_utts": 4,
+        "metric": "wer",
+        "own": 0.0,
+        "shuffled": 50.0,
+        "silent": 100.0,
+    }
+    report = listening(make_recognizer, rows, batch_frames=150, metric="chrf")
+    assert report["own"] == pytest.approx(100) and report["silent"] == 0
+    assert 0 < report["shuffled"] < 100
 
 
 def test_writing_sees_what_the_adapters_change():

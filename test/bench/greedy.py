@@ -1,4 +1,4 @@
-"""Greedy decoding against ``generate`` of transformers on the same embeddings, with drafts as CTC gives them and without."""
+"""Greedy decoding, with drafts as CTC gives them and without, against ``generate`` of transformers."""
 
 from functools import partial
 from pathlib import Path

@@ -174,7 +174,9 @@ def test_command_counts_utterances_per_language(tmp_path, capsys):
 def test_command_looks_for_audio(tmp_path):
     make_data_dir(tmp_path)
     corrupt(tmp_path / "wav.scp", ".wav", ".flac")
-    with pytest.raises(UserError, match="wav.scp: 6 of the first 6 audio files do not exist, first"):
+    with pytest.raises(
+        UserError, match="wav.scp: 6 of the first 6 audio files do not exist, first"
+    ):
         command.main([str(tmp_path)])
 
 

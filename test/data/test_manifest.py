@@ -149,3 +149,25 @@ def test_other_files_are_refused(tmp_path):
         out.write_table(table)
     with pytest.raises(UserError, match="manifest.arrow: not a manifest"):
         Manifest.open(tmp_path / "manifest.arrow")
+
+
+def test_a_manifest_can_take_the_text_for_what_is_to_be_written(tmp_path):
+    path = texts_dir(tmp_path / "train", ["Good day.", "No."], text_src=["guten tag", "nee"])
+    command.main([str(path)])
+    spoken = Manifest.open(path / "manifest.arrow")
+    written = Manifest.open(path / "manifest.arrow", "text")
+    assert [spoken.row(i).transcript for i in range(2)] == ["guten tag", "nee"]
+    for manifest in (written, pickle.loads(pickle.dumps(written))):
+        assert [manifest.row(i).transcript for i in range(2)] == ["Good day.", "No."]
+        assert manifest.transcript_lens().tolist() == [9, 3]
+    assert "G" in written.characters() and "G" not in spoken.characters()
+
+
+def test_a_repeated_manifest_is_as_long_and_spoken_alike(tmp_path):
+    path = texts_dir(tmp_path / "train", ["a", "b", "c"])
+    command.main([str(path)])
+    manifest = Manifest.open(path / "manifest.arrow")
+    repeated = manifest.repeated(2)
+    assert repeated.num_frames.tolist() == manifest.num_frames.tolist() * 2
+    assert repeated.lang_ids.tolist() == manifest.lang_ids.tolist() * 2
+    assert repeated.langs == manifest.langs

@@ -2,7 +2,7 @@
 
 import pytest
 
-from speechllm.data.prompts import ChatTemplate, PromptTemplate
+from speechllm.data.prompts import ChatTemplate, PromptTemplate, split_chain, wanted_text
 from speechllm.data.rows import Row
 from speechllm.errors import UserError
 
@@ -105,3 +105,19 @@ def test_marks_of_a_chat_that_nothing_is_known_for_are_refused():
         ChatTemplate("{bos}{audio}", render, encode, encode).parts(row())
     with pytest.raises(UserError, match="exactly once"):
         ChatTemplate("hello", render, encode, encode)
+
+
+def test_a_text_can_stand_in_the_place_of_the_audio():
+    template = PromptTemplate("into {prompt}:{audio}{bos}", encode, 1, 2)
+    (ids,) = template.parts(row(prompt="English"), "guten tag")
+    assert ids.tolist() == [*encode("into English:"), *encode("guten tag"), 1]
+    (empty,) = template.parts(row(prompt="English"), "")
+    assert empty.tolist() == [*encode("into English:"), 1]
+
+
+def test_tasks_say_what_is_to_be_written():
+    said = Row("de_1_a", "de_1", "Good day.", "guten tag", None, "de", "feats.ark", 0, 100)
+    assert wanted_text(said, "text") == "Good day."
+    assert wanted_text(said, "transcript") == "guten tag"
+    assert split_chain(wanted_text(said, "chain")) == ("guten tag", "Good day.")
+    assert split_chain("guten tag") == ("guten tag", "")

@@ -6,7 +6,17 @@ import math
 import pytest
 import torch
 
-from speechllm.decode.rescore import Weights, choose, ctc_scores, order, tune
+from helpers import BOS_ID, EOS_ID, tiny_bloom, tiny_llama
+from speechllm.decode.rescore import (
+    Weights,
+    choose,
+    combine,
+    ctc_scores,
+    order,
+    text_scores,
+    tune,
+    tune_by,
+)
 
 
 def all_alignments(log_probs, units):
@@ -72,3 +82,36 @@ def test_impossible_hypotheses_lose_only_where_ctc_counts():
 )
 def test_order_is_best_first_and_stable(llm, ctc, want):
     assert order(llm, ctc, [0] * len(llm), Weights(ctc=0.5)) == want
+
+
+def test_scores_over_a_power_of_the_words_do_not_favour_short_ones():
+    llm, other, words = [-4.0, -6.0], [-4.0, -6.0], [2, 4]
+    assert combine(llm, other, words, Weights(0.5)).tolist() == [-4.0, -6.0]
+    assert combine(llm, other, words, Weights(0.5, 0.0, 1.0)).tolist() == [-2.0, -1.5]
+    got = combine(llm, other, words, Weights(0.25, 1.0, 0.5))
+    assert got.tolist() == pytest.approx([(-4 + 2) / 2**0.5, (-6 + 4) / 4**0.5])
+    assert combine([-1.0], [-1.0], [0], Weights(0.5, 0.0, 1.0)).tolist() == [-1.0]
+
+
+def test_tuning_by_any_cost_tries_everything_and_takes_the_simplest_of_the_best():
+    wanted = [2, 0]
+
+    def cost(places):
+        return sum(a != b for a, b in zip(places, wanted, strict=True))
+
+    best, tried = tune_by(cost, LLM, CTC, NUM_WORDS)
+    assert len(tried) == 21 * 4 * 3 and tried[best] == min(tried.values()) == 0
+    cheaper = [w for w, c in tried.items() if c == 0]
+    assert best == min(cheaper, key=lambda w: (w.ctc, w.word_score, w.length_norm))
+
+
+@pytest.mark.parametrize("make_llm", [tiny_llama, tiny_bloom])
+def test_text_scores_are_sums_over_tokens_in_any_batch(make_llm):
+    llm = make_llm()
+    rows = [[BOS_ID, 5, 6, 7, EOS_ID], [BOS_ID, EOS_ID], [BOS_ID, 9, EOS_ID], [BOS_ID, 5, EOS_ID]]
+    want = []
+    for row in rows:
+        logits = llm.logits(llm.hidden(llm.embed(torch.tensor([row]))))[0].log_softmax(-1)
+        want.append(sum(float(logits[i, token]) for i, token in enumerate(row[1:])))
+    for batch_tokens in (1, 7, 100):
+        assert text_scores(llm, rows, batch_tokens) == pytest.approx(want, abs=1e-3)

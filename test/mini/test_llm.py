@@ -72,6 +72,59 @@ def test_documents_repeat_repair_and_translate():
     assert found["repaired"] > 0.4 * 3000  # mostly drawn out, as speech is
 
 
+def test_translations_have_their_share_and_are_heard_in_several_ways():
+    instruction = "translate to d:"
+    words = {"translate": 10, "to": 11, "d:": 12} | {w: WORDS[w] for w in "abcdef"}
+
+    def to_ids(text):
+        return [words.get(word, 29) for word in text.split()]
+
+    docs = documents(
+        PAIRS, to_ids, 30, random.Random(0), 4, instruction=instruction, translated_share=0.8
+    )
+    found = {"clean": 0, "other": 0, "alone": 0}
+    english = {tuple(to_ids(b)): tuple(to_ids(a)) for a, b in PAIRS if b}
+    total = 3000
+    for ids, first in islice(docs, total):
+        at = ids.index(BOS_ID)
+        source, target = tuple(ids[:at]), tuple(ids[at + 1 : -1])
+        if target not in english:
+            continue
+        if source[:3] == (10, 11, 12):
+            assert first == at
+            heard = source[3:]
+            found["clean" if heard == english[target] else "other"] += 1
+            assert heard
+        elif not source:
+            assert first == 0
+            found["alone"] += 1
+    # two of three texts have a translation
+    assert sum(found.values()) > 0.8 * total * 2 / 3 * 0.95
+    assert all(found[kind] > 0.03 * total for kind in found)
+
+
+def test_what_the_command_gives_it_of_a_translated_corpus(tmp_path, monkeypatch):
+    given = {}
+    monkeypatch.setattr(
+        "speechllm.mini.llm.train_llm",
+        lambda out, pairs, transcripts, asked, **more: given.update(
+            pairs=pairs, transcripts=transcripts, instruction=more["instruction"]
+        ),
+    )
+    (tmp_path / "text").write_text("a Le chien dort.\n")
+    (tmp_path / "text.src").write_text("a der hund\n")
+    options = ["--text", tmp_path / "text", "--text_src", tmp_path / "text.src"]
+    options += ["--out", tmp_path / "llm", "--langs", "de", "--num_sentences", "20"]
+    make_mini_llm.main([str(word) for word in (*options, "--target", "fr")])
+    assert given["pairs"] == [("der hund", "Le chien dort.")]
+    assert sorted(given["transcripts"]) == ["Le chien dort.", "der hund"]
+    assert given["instruction"] == "translate to French:"
+    make_mini_llm.main([str(word) for word in (*options, "--target", "en")])
+    assert len(given["pairs"]) == 21 and given["instruction"] == "translate to English:"
+    for text, english in given["pairs"][:20]:
+        assert text == text.lower() and english[0].isupper() and english.endswith(".")
+
+
 def test_what_the_command_gives_it_to_read(tmp_path, monkeypatch):
     """Made-up sentences and questions of the training split, and the transcripts that are named."""
     given = {}

@@ -6,7 +6,7 @@ import torch
 from helpers import llm_batch, tiny_bloom, tiny_llama, tiny_speech_llm
 from speechllm import build
 from speechllm.bin.training import hidden_matrices
-from speechllm.config import Ia3Config, LoraConfig, NoPeftConfig, OftConfig
+from speechllm.config import Ia3Config, LlmConfig, LoraConfig, NoPeftConfig, OftConfig
 from speechllm.errors import UserError
 
 FAMILIES = {"llama": tiny_llama, "bloom": tiny_bloom}
@@ -23,7 +23,7 @@ each_family = pytest.mark.parametrize("family", FAMILIES)
 def adapted(kind: str, family: str):
     llm = FAMILIES[family]()
     lora, peft = KINDS[kind]
-    build.adapt_llm(llm, lora, False, peft)
+    build.adapt_llm(llm, lora, LlmConfig(), peft)
     return llm
 
 
@@ -115,13 +115,13 @@ def test_what_is_no_matrix_is_not_learnt_as_one(kind):
 
 def test_two_ways_of_adapting_are_refused():
     with pytest.raises(UserError, match="peft.type: ia3 .* lora.rank is 8; set lora.rank: 0"):
-        build.adapt_llm(tiny_llama(), LoraConfig(rank=8), False, Ia3Config())
+        build.adapt_llm(tiny_llama(), LoraConfig(rank=8), LlmConfig(), Ia3Config())
     with pytest.raises(
         UserError, match="llm.finetune: true .* peft.type is ia3; set peft.type: none"
     ):
-        build.adapt_llm(tiny_llama(), LoraConfig(rank=0), True, Ia3Config())
+        build.adapt_llm(tiny_llama(), LoraConfig(rank=0), LlmConfig(finetune=True), Ia3Config())
 
 
 def test_an_unknown_target_is_named():
     with pytest.raises(UserError, match="peft.targets: the LLM has no module 'w_k'"):
-        build.adapt_llm(tiny_llama(), LoraConfig(rank=0), False, Ia3Config(targets=["w_k"]))
+        build.adapt_llm(tiny_llama(), LoraConfig(rank=0), LlmConfig(), Ia3Config(targets=["w_k"]))

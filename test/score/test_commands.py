@@ -266,7 +266,8 @@ def test_rescoring_finds_weights_that_lose_no_word(decoded, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--metric", "bleu"], "tuned by wer or cer"),
+        (["--scores", "llm"], "--scores llm: should be two names"),
+        (["--scores", "decoder,llm"], "no decoder_score; it has ctc, llm"),
         (["--hyp", "greedy"], "nbest"),
         (["--hyp", "beams"], "no ctc_score; decode with num_beams"),
         (["--hyp", "other"], "2 of 2 utterances have no hypothesis, first: s-0"),
@@ -284,3 +285,30 @@ def test_rescoring_says_what_is_missing(decoded, options, message):
     words = [str(decoded / w) if w in ("greedy", "beams", "other") else w for w in options]
     with pytest.raises(UserError, match=message):
         run_rescore(decoded, *words)
+
+
+def test_a_decoders_lists_are_rescored_by_bleu(decoded):
+    """The weights found are as good on dev as the best of all choices, and better than the decoder alone."""
+    texts = [["a b c d f", "a b c d e"], ["f g h i j", "f g h i k", "x"]]
+    scores = {
+        "decoder": [[-1.0, -1.5], [-2.0, -9.0, -1.9]],
+        "llm": [[-7.0, -3.0], [-2.0, -2.5, -30.0]],
+    }
+    refs = "s-0 a b c d e\ns-1 f g h i j\n"
+    (decoded / "ref/text").write_text(refs)
+    for part in ("dev", "test"):
+        nbest.write_nbest(decoded / part / "nbest", nbest.Nbest(["s-0", "s-1"], texts, scores))
+    report = run_rescore(decoded, "--scores", "decoder,llm", "--metric", "bleu")
+    rates = report["bleu_of_ref"]
+    assert rates["rescored"] == pytest.approx(100) and rates["decoder alone"] < 50
+    assert 0 < report["llm_weight"] < 1 and "oracle" not in rates
+    for part in ("dev", "test"):
+        assert (decoded / "out" / part / "text").read_text() == refs
+
+
+def test_transcripts_are_scored_beside_translations(exp):
+    """--text names the table of the references."""
+    (exp / "ref/text.src").write_text((exp / "good/text").read_text())
+    rows = run_score(exp, "--text", "text.src", "--metrics", "wer")
+    cells = {"lang": "avg", "metric": "wer", "normalised": True}
+    assert value(rows, system="llm", **cells) == 0 < value(rows, system="ctc", **cells)

@@ -19,6 +19,7 @@ SPEC = {
         {"name": "preset", "label": "as it is", "x": 1},
         {"name": "more", "label": "more", "x": 2, "llm_opts": "--a 1 --b '2 3'"},
         {"name": "own", "label": "own encoder", "x": 3, "encoder": "small", "llm": "tiny"},
+        {"name": "opts", "label": "otherwise", "opts": "--adaptor_first false"},
         {"name": "mono", "label": "one each", "system": "ctc", "monolingual": True},
         {
             "name": "hub",
@@ -54,6 +55,24 @@ def test_rows_share_what_the_run_of_the_preset_has(spec_file):
     assert (more["--tag"], more["--stage"], more["--stop_stage"]) == ("t/tables/7/more", "5", "7")
     (hub,) = options_of(calls, "hub")
     assert hub["--llm"] == "big/llm" and hub["--ctc"] == "exp/t/ctc"
+
+
+def test_rows_can_have_options_of_their_own(spec_file):
+    (row,) = options_of(plan(read_spec(spec_file), RUNS), "opts")
+    assert row["--adaptor_first"] == "false" and row["--ctc"] == "exp/t/ctc"
+
+
+def test_a_table_of_bleu_shows_raw_text(spec_file, tmp_path):
+    spec_file.write_text(yaml.safe_dump({**SPEC, "metric": "bleu"}))
+    (tmp_path / "exp/t").mkdir(parents=True)
+    row = dict.fromkeys(KEYS, "") | {"system": "llm", "set": "test", "lang": "avg", "value": 31.5}
+    row |= {"metric": "bleu", "normalised": False, "commit": "abc", "low": None, "high": None}
+    rows = [row, row | {"metric": "wer", "normalised": True, "value": 9.0}]
+    (tmp_path / "exp/t/results.json").write_text(json.dumps(rows))
+    options = ["--spec", str(spec_file), "--preset", "mini", "--tag", "t", "--langs", "en"]
+    table.main(["write", *options, "--exp", str(tmp_path / "exp")])
+    text = (tmp_path / "exp/t/tables/7.md").read_text()
+    assert "BLEU on test." in text and "31.50" in text and "9.00" not in text
 
 
 def test_own_encoders_and_llms_are_made_before_they_are_used(spec_file):
@@ -160,5 +179,5 @@ def test_wrong_tables_are_one_clear_line(spec_file, change, message):
 def test_unknown_tables_and_rows_are_named(spec_file):
     with pytest.raises(UserError, match="table 8: .*there are tables 7"):
         read_spec(spec_file.with_name("8.yaml"))
-    with pytest.raises(UserError, match="no row 'z'; it has preset more own mono hub"):
+    with pytest.raises(UserError, match="no row 'z'; it has preset more own opts mono hub"):
         plan(read_spec(spec_file), RUNS, only="z")

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Decode dev and test by one system into EXP/decode/<system>.
+#
+# usage: local/decode.sh --system NAME --conf DIR --exp DIR --data DIR --ctc DIR --llm NAME [options]
+#   --system NAME               llm, frozen, encoder-decoder, rescored (lists of encoder-decoder) or cascade
+#   --conf DIR                  holds decode.yaml and decode_encoder_decoder.yaml
+#   --exp DIR, --data DIR       of the run
+#   --ctc DIR                   CTC encoder, which writes the transcripts of the cascade
+#   --llm NAME                  by which n-best lists are rescored
+#   --ngpu N, --nproc N         GPUs (0), or processes on the CPU (1)
+#   --opts "..."                overrides of decode.yaml
+
+# shellcheck disable=SC2086  # options for a command are words to be split
+set -euo pipefail
+system="" conf="" exp="" data="" ctc="" llm="" ngpu=0 nproc=1 opts=""
+. parse_options.sh
+
+launch="launch.sh --ngpu ${ngpu} --nproc ${nproc}" out=${exp}/decode sets="${data}/dev ${data}/test"
+case ${system} in
+    llm | frozen)
+        ${launch} speechllm.bin.decode --config "${conf}/decode.yaml" --model "${exp}/${system}" \
+            --out "${out}/${system}" ${opts} ${sets}
+        ;;
+    encoder-decoder)
+        ${launch} speechllm.bin.decode --config "${conf}/decode_encoder_decoder.yaml" --model "${exp}/${system}" \
+            --out "${out}/${system}" ${sets}
+        ;;
+    rescored)
+        lists=${out}/encoder-decoder
+        launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.score_nbest --llm_name "${llm}" "${lists}/dev" "${lists}/test"
+        python -m speechllm.bin.rescore --ref "${data}/dev" --hyp "${lists}/dev" --scores decoder,llm --metric bleu \
+            --out "${out}/rescored" "${lists}/test"
+        ;;
+    cascade)
+        ${launch} speechllm.bin.decode --config "${conf}/decode.yaml" --model "${ctc}" --out "${exp}/transcripts" ${sets}
+        ${launch} speechllm.bin.translate --config "${conf}/decode.yaml" --model "${exp}/llm" \
+            --heard "${exp}/transcripts" --out "${out}/cascade" ${opts} ${sets}
+        ;;
+    *) die "--system should be llm, frozen, encoder-decoder, rescored or cascade, got '${system}'" ;;
+esac

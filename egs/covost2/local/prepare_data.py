@@ -1,0 +1,261 @@
+"""Write a data directory from CoVoST 2 (arXiv:2007.10310) over Common Voice 4.
+
+python local/prepare_data.py --corpora /data/cv4 --langs "de fr" --target en --set train data/train
+
+Reads <lang>/validated.tsv and <lang>/clips, in CORPORA or in CORPORA/cv-corpus-*, and covost_v2.<lang>_<target>.tsv,
+which may lie in the language's folder, in CORPORA or in CORPORA/covost2. The text is the translation, text.src the
+transcript, the language that of the speech, and utt2prompt names the language to translate to.
+"""
+
+import argparse
+import csv
+import hashlib
+import os
+import unicodedata
+from pathlib import Path
+
+from speechllm.bin import cli
+from speechllm.data.data_dir import Utterance, write_data_dir
+from speechllm.errors import UserError
+
+INTO_ENGLISH = "fr de es ca it ru zh-CN pt fa et mn nl tr ar sv-SE lv sl ta ja id cy".split()
+FROM_ENGLISH = "de tr fa sv-SE mn zh-CN cy ca sl et id ar ta lv ja".split()
+SPLITS = {"train": ("train", "train_covost"), "dev": ("dev",), "test": ("test",)}
+BAD_CLIPS = {  # cannot be decoded, or only in part
+    "common_voice_fr_19528232.mp3",
+    "common_voice_fr_19528233.mp3",
+    "common_voice_en_19817845.mp3",
+    "common_voice_en_19504777.mp3",
+}
+MAX_LEFT_OUT = 0.05  # share of the training clips that may be missing or without translation
+MADE = "made.json"  # is in the folders of made-up corpora, which have sizes of their own
+# Published utterances of train, dev and test.
+COUNTS = {
+    "fr": (207_374, 14_760, 14_760),
+    "de": (127_834, 13_511, 13_511),
+    "es": (79_015, 13_221, 13_221),
+    "ca": (95_854, 12_730, 12_730),
+    "it": (31_698, 8_940, 8_951),
+    "ru": (12_112, 6_110, 6_300),
+    "zh-CN": (7_085, 4_843, 4_898),
+    "pt": (9_158, 3_318, 4_023),
+    "fa": (53_949, 3_445, 3_445),
+    "et": (1_782, 1_576, 1_571),
+    "mn": (2_067, 1_761, 1_759),
+    "nl": (7_108, 1_699, 1_699),
+    "tr": (3_966, 1_624, 1_629),
+    "ar": (2_283, 1_758, 1_695),
+    "sv-SE": (2_160, 1_349, 1_595),
+    "lv": (2_337, 1_125, 1_629),
+    "sl": (1_843, 509, 360),
+    "ta": (1_358, 384, 786),
+    "ja": (1_119, 635, 684),
+    "id": (1_243, 792, 844),
+    "cy": (1_241, 690, 690),
+    "en": (289_430, 15_531, 15_531),
+}
+
+
+def get_parser():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data_dir", help="data directory to write")
+    parser.add_argument("--corpora", required=True, help="folder of Common Voice 4 and CoVoST 2")
+    parser.add_argument(
+        "--langs", default=" ".join(INTO_ENGLISH), help="languages that are spoken (%(default)s)"
+    )
+    parser.add_argument(
+        "--target", default="en", help="language to translate to (default: %(default)s)"
+    )
+    parser.add_argument("--set", required=True, choices=list(SPLITS))
+    parser.add_argument(
+        "--transcripts",
+        default="spoken",
+        choices=("spoken", "written"),
+        help="form of text.src: lower case without punctuation, or as it is (default: %(default)s)",
+    )
+    return parser
+
+
+def lang_dir(corpora: Path, lang: str) -> Path:
+    """The folder of a language in Common Voice, flat or nested."""
+    if not corpora.is_dir():
+        raise UserError(
+            f"--corpora should name an existing folder that holds <lang>/validated.tsv, got '{corpora}'"
+        )
+    folders = [corpora / lang, *sorted(corpora.glob(f"cv-corpus-*/{lang}"))]
+    found = [folder for folder in folders if (folder / "validated.tsv").is_file()]
+    if not found:
+        raise UserError(
+            f"{corpora}: neither {lang}/validated.tsv nor cv-corpus-*/{lang}/validated.tsv is in it; "
+            "unpack Common Voice 4 there, or change --langs"
+        )
+    if len(found) > 1:
+        raise UserError(
+            f"{corpora}: {lang} is there {len(found)} times, in {found[0]} and {found[1]}; "
+            "name the folder of Common Voice 4 itself"
+        )
+    return found[0]
+
+
+def translations_path(corpora: Path, folder: Path, lang: str, target: str) -> Path:
+    """The table of CoVoST 2 for a direction."""
+    name = f"covost_v2.{lang}_{target}.tsv"
+    places = [folder, corpora, corpora / "covost2"]
+    for place in places:
+        if (place / name).is_file():
+            return place / name
+    known = {"en": FROM_ENGLISH}.get(lang, ["en"] if lang in INTO_ENGLISH else [])
+    if target in known:
+        looked = ", ".join(str(place) for place in places)
+        raise UserError(f"{name} is in none of {looked}; unpack CoVoST 2 there")
+    raise UserError(
+        f"--langs {lang} --target {target}: CoVoST 2 has no such direction (and there is no {folder / name}); "
+        f"it has {' '.join(INTO_ENGLISH)} to en, and en to {' '.join(FROM_ENGLISH)}"
+    )
+
+
+def read_tsv(path: Path, columns: tuple[str, ...]):
+    """Yield (line number, values of the columns), the way CoVoST 2's own script reads: no quotes, backslash escapes."""
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE, escapechar="\\")
+        try:
+            header = next(reader, [])
+            if missing := [name for name in columns if name not in header]:
+                raise UserError(
+                    f"{path}:1: no column {missing[0]!r}, only {', '.join(header)}; is it the right file?"
+                )
+            places = [header.index(name) for name in columns]
+            for row in reader:
+                if len(row) <= max(places):
+                    raise UserError(
+                        f"{path}:{reader.line_num}: {len(row)} columns instead of {len(header)}; "
+                        "download the file again"
+                    )
+                yield reader.line_num, [row[place] for place in places]
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{path}: after line {reader.line_num}: not UTF-8 ({error.reason})"
+            ) from error
+
+
+def tidy(text: str) -> str:
+    """NFC, with single spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+class Direction:
+    """One language to another: where its files lie, and what was found.
+
+    Args:
+        set_name: train, dev or test.
+        spoken: whether transcripts lose case and punctuation.
+    """
+
+    def __init__(self, corpora: Path, lang: str, target: str, set_name: str, spoken: bool):
+        self.lang, self.target, self.set_name, self.spoken = lang, target, set_name, spoken
+        self.folder = lang_dir(corpora, lang)
+        self.table = translations_path(corpora, self.folder, lang, target)
+        self.left_out = {}  # why: clips
+        self.num_clips = 0
+
+    def leave_out(self, why: str, clip: str):
+        self.left_out.setdefault(why, []).append(clip)
+
+    def utterances(self) -> list[Utterance]:
+        """The utterances of the set, sorted by id.
+
+        Raises:
+            UserError: a file has another form, a clip stands in a table twice, or see ``check``.
+        """
+        from speechllm.data.prompts import LANGUAGES
+        from speechllm.score.normalize import normalize
+
+        wanted = {}
+        for number, (clip, translation, split) in read_tsv(
+            self.table, ("path", "translation", "split")
+        ):
+            if split in SPLITS[self.set_name]:
+                if clip in wanted:
+                    raise UserError(f"{self.table}:{number}: {clip} stands there twice; keep one")
+                wanted[clip] = tidy(translation)
+        self.num_clips = len(wanted)
+        clips = self.folder / "clips"
+        there = set(os.listdir(clips)) if clips.is_dir() else set()
+        found = []
+        for _, (clip, sentence, client) in read_tsv(
+            self.folder / "validated.tsv", ("path", "sentence", "client_id")
+        ):
+            translation = wanted.pop(clip, None)
+            if translation is None:
+                continue
+            if clip in BAD_CLIPS and self.set_name == "train":
+                self.leave_out("are known to be bad", clip)
+            elif not translation:
+                self.leave_out("have no translation", clip)
+            elif clip not in there:
+                self.leave_out(f"are not in {clips}", clip)
+            else:
+                speaker = f"{self.lang}_{hashlib.sha1(client.encode()).hexdigest()[:12]}"
+                transcript = normalize(sentence, self.lang) if self.spoken else tidy(sentence)
+                found.append(
+                    Utterance(
+                        utt_id="_".join([speaker, *os.path.splitext(clip)[0].split()]),
+                        spk_id=speaker,
+                        text=translation,
+                        audio=str(clips / clip),
+                        lang=self.lang,
+                        text_src=transcript,
+                        prompt=LANGUAGES.get(self.target, self.target),
+                    )
+                )
+        for clip in wanted:
+            self.leave_out(f"are not in {self.folder}/validated.tsv", clip)
+        self.check(found)
+        return sorted(found, key=lambda utt: utt.utt_id)
+
+    def check(self, found: list[Utterance]):
+        """Print the counts, and a warning where they are not the published ones.
+
+        Raises:
+            UserError: of dev or test a clip is left out, of train too many are.
+        """
+        name = f"{self.lang} to {self.target}, {self.set_name}"
+        speakers = len({utt.spk_id for utt in found})
+        print(f"{name}: {len(found)} utterances, {speakers} speakers")
+        for why, clips in self.left_out.items():
+            text = f"{self.table}: {len(clips)} of {self.num_clips} clips of {self.set_name} {why}, first: {clips[0]}"
+            if self.set_name != "train" or len(clips) > MAX_LEFT_OUT * self.num_clips:
+                allowed = "none may be left out"
+                if self.set_name == "train":
+                    allowed = f"at most {MAX_LEFT_OUT:.0%} may be left out"
+                raise UserError(f"{text}; {allowed}, is this Common Voice 4, whole?")
+            print(text)
+        official = (self.lang in INTO_ENGLISH and self.target == "en") or (
+            self.lang == "en" and self.target in FROM_ENGLISH
+        )
+        if official and not (self.folder / MADE).is_file():
+            published = COUNTS[self.lang][list(SPLITS).index(self.set_name)]
+            if len(found) != published:
+                print(f"warning: {name}: {len(found)} utterances, CoVoST 2 has {published}")
+
+
+def main(argv=None):
+    args = get_parser().parse_args(argv)
+    if not args.corpora:
+        raise UserError("--corpora should name the folder of Common Voice 4 and CoVoST 2, got ''")
+    langs = sorted(set(args.langs.split()))
+    if not langs:
+        raise UserError("--langs should name at least one language")
+    corpora = Path(os.path.abspath(args.corpora))
+    spoken = args.transcripts == "spoken"
+    directions = [Direction(corpora, lang, args.target, args.set, spoken) for lang in langs]
+    # Ids begin with the language, so the languages follow one another.
+    utterances = (utt for direction in directions for utt in direction.utterances())
+    count = write_data_dir(args.data_dir, utterances)
+    print(f"{args.data_dir}: {count} utterances in {' '.join(langs)}, to be put into {args.target}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

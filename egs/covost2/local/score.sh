@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Score dev and test: BLEU and chrF of the systems, and the WER of the transcripts that the cascade has read.
+#
+# usage: local/score.sh --systems "..." --conf DIR --exp DIR --data DIR --langs "..." --target LANG
+#   --systems "..."             folders in EXP/decode
+#   --conf DIR                  published.tsv of it, if there is one, is shown beside the test set's figures
+#   --exp DIR, --data DIR       of the run
+#   --langs "...", --target LANG   spoken languages; language of the translations
+
+# shellcheck disable=SC2086  # options for a command are words to be split
+set -euo pipefail
+systems="" conf="" exp="" data="" langs="" target=en
+. parse_options.sh
+
+case ${target} in
+    zh-CN) tokenize=zh ;;
+    ja) tokenize=ja-mecab ;;
+    *) tokenize=13a ;;
+esac
+baseline="" published=""
+[[ " ${systems} " != *" encoder-decoder "* ]] || baseline="--baseline encoder-decoder"
+[ ! -f "${conf}/published.tsv" ] || [ "${target}" != en ] || published="--published ${conf}/published.tsv"
+score="python -m speechllm.bin.score --out ${exp} --commands ${exp}/commands"
+for set in dev test; do
+    hyps=$(for system in ${systems}; do echo "${system}=${exp}/decode/${system}/${set}"; done)
+    if [[ " ${systems} " = *" cascade "* ]]; then
+        ${score} --ref "${data}/${set}" --text text.src --hyp "ctc=${exp}/transcripts/${set}" --metrics wer \
+            --set "${set}" --langs "${langs}"
+    fi
+    ${score} --ref "${data}/${set}" --hyp ${hyps} --metrics bleu,chrf --tokenize "${tokenize}" ${baseline} \
+        --set "${set}" --langs "${langs}" ${published}
+done

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# A table of arXiv:2307.03917: runs what its rows need and writes exp/<tag>/tables/<N>.{md,csv,json,png}.
+#
+# usage: ./run_table.sh --table N [options]
+#   --table N                   1 compressor, 2 attention over the speech, 3 rank of LoRA, 4 target of CTC,
+#                               5 decoder-only from scratch, 6 integration against rescoring
+#   --row NAME                  this row only
+#   --preset mini|paper         as for run.sh (mini)
+#   --corpora DIR               as for run.sh
+#   --langs "de fr ...", --target LANG  as for run.sh (of the preset, en)
+#   --llm NAME                  LLM of the rows that name none
+#   --tag NAME                  run whose data, encoder and LLM the rows share; it is made if it is not there (the preset)
+#   --ngpu N                    as for run.sh
+#
+# The rows are described in conf/<preset>/tables/<N>.yaml. Finished rows are skipped; when one fails the others go on, and
+# the table is written without it.
+
+set -euo pipefail
+cd "$(dirname "$0")"
+. ../../utils/path.sh
+. ./db.sh
+
+table="" row="" preset=mini corpora="" langs="" target=en llm="" tag="" ngpu=""
+. parse_options.sh
+[ -n "${table}" ] || die "--table N is missing; --help lists the tables"
+[ -d "conf/${preset}/tables" ] || die "--preset should be a folder in conf/ with tables, got '${preset}'"
+. "conf/${preset}/defaults.sh"
+tag=${tag:-${preset}} corpora=${corpora:-${COVOST2}}
+
+table_cmd() {
+    python -m speechllm.bin.table "$1" --spec "conf/${preset}/tables/${table}.yaml" --preset "${preset}" --tag "${tag}" \
+        --corpora "${corpora:-data/${tag}/corpus}" --langs "${langs}" --llm "${llm}" --row "${row}" \
+        --more="--ngpu ${ngpu} --langs '${langs}' --target ${target} --systems llm"
+}
+plan=$(table_cmd plan)
+./run.sh --preset "${preset}" --tag "${tag}" --corpora "${corpora}" --langs "${langs}" --target "${target}" \
+    --llm "${llm}" --ngpu "${ngpu}" --stop_stage 7
+
+failed=" "
+while read -r name options; do
+    case "${failed}" in *" ${name} "*) continue ;; esac # what it would need is not there
+    echo "table ${table}, row ${name}: ./run.sh ${options}"
+    eval "./run.sh ${options}" </dev/null || failed+="${name} "
+done < <([ -z "${plan}" ] || echo "${plan}")
+
+table_cmd write
+[ "${failed}" = " " ] || die "table ${table}: these rows have failed:${failed% }"

@@ -1,0 +1,199 @@
+"""egs/covost2 from the first stage to the last with a few training steps, on made-up and on real speech."""
+
+import json
+import shlex
+
+import pytest
+from recipes.conftest import run
+from recipes.test_mls import stages
+from recipes.test_recorder import commands, fake_machine, one
+
+from speechllm.bin import decode, train_llm
+from speechllm.data.tables import read_table
+from speechllm.errors import UserError
+
+SMALL = [
+    "--langs", "de fr",
+    "--tag", "small",
+    "--corpus_opts", "--train_hours 0.06 --dev_utts 3 --test_utts 4 --speakers 6",
+    "--mini_llm_opts", "--max_steps 4 --num_sentences 60 --dim 32 --ffn_dim 48 --vocab_size 500",
+    "--ctc_opts", "--optim.max_steps 4 --train.valid_every 2 --train.log_every 1 --flat_start 2",
+    "--llm_opts", "--optim.max_steps 3 --train.valid_every 3 --train.log_every 1 --adaptor.dim 16",
+    "--baseline_opts", "--optim.max_steps 3 --train.valid_every 3 --decoder.num_layers 1",
+    "--decode_opts", "--max_tokens_per_second 1 --num_beams 2",
+    "--decode_nj", "1",
+]  # fmt: skip
+SYSTEMS = ("llm", "encoder-decoder", "rescored", "cascade")
+
+
+@pytest.fixture(scope="module")
+def finished(toolkit):
+    """The recipe folder after all stages, and what they printed."""
+    recipe = toolkit / "egs" / "covost2"
+    frozen = recipe / "conf/mini/train_llm_frozen.yaml"
+    frozen.write_text(frozen.read_text().replace("max_steps: 250", "max_steps: 2"))
+    return recipe, run(recipe / "run.sh", *SMALL)
+
+
+def test_all_stages_end_in_a_results_table(finished):
+    recipe, output = finished
+    assert sorted(stages(output)) == list(range(10)) and "stage 5b: train the baseline" in output
+    rows = json.loads((recipe / "exp/small/results.json").read_text())
+    found = {(r["system"], r["set"], r["lang"], r["metric"]) for r in rows}
+    for part in ("dev", "test"):
+        for lang in ("de", "fr", "avg"):
+            assert ("ctc", part, lang, "wer") in found
+            for system in SYSTEMS:
+                assert {(system, part, lang, m) for m in ("bleu", "chrf")} <= found
+                compared = (system, part, lang, "bleu_vs_encoder-decoder") in found
+                assert compared == (system != "encoder-decoder")
+    assert any("BLEU" in r.get("signature", "") or "nrefs" in r.get("signature", "") for r in rows)
+    for row in rows:  # one command made all stages
+        assert shlex.split(row["command"])[1:] == SMALL
+    for part in ("dev", "test"):
+        refs = read_table(recipe / f"data/small/{part}/text")
+        for system in SYSTEMS:
+            assert (
+                read_table(recipe / f"exp/small/decode/{system}/{part}/text").keys() == refs.keys()
+            )
+
+
+def test_text_is_the_translation_and_the_prompt_names_its_language(finished):
+    recipe, _ = finished
+    data = recipe / "data/small/train"
+    texts, spoken = read_table(data / "text"), read_table(data / "text.src")
+    assert all(text[0].isupper() and text.endswith(".") for text in texts.values())
+    assert all(text == text.lower() and not text.endswith(".") for text in spoken.values())
+    assert set(read_table(data / "utt2prompt").values()) == {"English"}
+    assert set(read_table(data / "utt2lang").values()) == {"de", "fr"}
+
+
+def test_the_audio_encoder_learns_before_lora(finished):
+    recipe, _ = finished
+    first, second = (
+        (recipe / f"exp/small/{name}/config.yaml").read_text() for name in ("frozen", "llm")
+    )
+    assert "rank: 0" in first and "rank: 8" in second
+    for text in (first, second):
+        assert "type: ctc_compressor" in text and "dim: 16" in text
+
+
+def test_the_analysis_says_how_long_the_speech_is(finished):
+    recipe, _ = finished
+    report = json.loads((recipe / "exp/small/analysis/lengths.json").read_text())
+    assert {"all", "de", "fr"} == report.keys() and report["all"]["positions"] > 0
+    heard = json.loads((recipe / "exp/small/analysis/listening.json").read_text())
+    assert heard["metric"] == "bleu" and {"own", "shuffled", "silent"} <= heard.keys()
+    assert (recipe / "exp/small/analysis/lengths.png").exists()
+
+
+def test_second_run_skips_everything_and_says_so(finished):
+    recipe, _ = finished
+    output = run(recipe / "run.sh", *SMALL)
+    assert output.count("already done, skipped") == 11
+
+
+def test_one_model_transcribes_translates_and_does_both(finished, tmp_path):
+    recipe, _ = finished
+    exp, data = recipe / "exp/small", recipe / "data/small"
+    options = ["--config", recipe / "conf/mini/train_llm.yaml", *SMALL[11].split()]
+    options += ["--other_tasks.transcript", "transcribe:{audio}{bos}"]
+    options += ["--other_tasks.chain", "both:{audio}{bos}"]
+    options += [
+        "--train_dir",
+        data / "train",
+        "--valid_dir",
+        data / "dev",
+        "--encoder",
+        exp / "ctc",
+    ]
+    options += ["--llm_name", exp / "base_llm", "--init", exp / "frozen"]
+    first, second = tmp_path / "transcripts", tmp_path / "all"
+    train_llm.main([str(w) for w in (*options, "--tasks", "[transcript]", "--exp_dir", first)])
+    options[options.index("--init") + 1] = (
+        first  # a curriculum: it transcribes before it translates
+    )
+    train_llm.main([str(w) for w in (*options, "--exp_dir", second)])
+    for task in ("text", "transcript", "chain"):
+        words = ["--model", second, "--task", task, "--max_tokens_per_second", 1]
+        decode.main([str(w) for w in (*words, "--out", tmp_path / task, data / "dev")])
+        assert len(read_table(tmp_path / task / "dev/text")) == 6
+        assert (tmp_path / task / "dev/text.src").exists() == (task == "chain")
+    with pytest.raises(UserError, match="task: chain, but the model has learnt text"):
+        words = ["--model", exp / "llm", "--task", "chain", "--out", tmp_path / "x", data / "dev"]
+        decode.main([str(w) for w in words])
+
+
+def test_real_speech_in_the_same_layout_runs_to_the_end(finished, shared):
+    recipe, _ = finished
+    options = ["--corpora", str(shared / "corpora/covost2"), "--langs", "mb", "--target", "fr"]
+    options += ["--tag", "mboshi", "--init_encoder", "exp/small/ctc", *SMALL[6:]]
+    options += ["--systems", "llm cascade", "--stop_stage", "7"]
+    run(recipe / "run.sh", *options)
+    rows = json.loads((recipe / "exp/mboshi/results.json").read_text())
+    found = {(r["system"], r["metric"]): r["num_utts"] for r in rows if r["set"] == "test"}
+    assert found["llm", "bleu"] == found["cascade", "bleu"] == found["ctc", "wer"] == 514
+
+
+RECORDED = """
+if "train_encoder_decoder" in line:
+    make(Path(value("--exp_dir")) / "best" / "model.safetensors")
+if "bin.translate" in line:
+    for part in ("dev", "test"):
+        make(*(Path(value("--out")) / part / name for name in ("text", "utt2status")))
+if "bin.rescore" in line:
+    for part in ("dev", "test"):
+        make(Path(value("--out")) / part / "text")
+if "prepare_data.py" in line:
+    make(*(Path(args[-1]) / name for name in ("text.src", "utt2lang", "utt2prompt")))
+"""
+
+
+def test_paper_preset_trains_in_the_order_of_the_paper(toolkit, tmp_path):
+    fake = fake_machine(tmp_path, RECORDED)
+    options = ["--preset", "paper", "--corpora", str(tmp_path), "--ngpu", "8", "--tag", "recorded"]
+    run(toolkit / "egs/covost2/run.sh", *options, python=str(fake))
+    lines = commands(tmp_path)
+    assert not any("make_mini" in line for line in lines)
+    frozen, llm = [line for line in lines if "bin.train_llm " in line]
+    assert "--config conf/paper/train_llm_frozen.yaml" in frozen and "--init" not in frozen
+    assert "--init exp/recorded/frozen" in llm and "frozen.yaml" not in llm
+    baseline = one(lines, "bin.train_encoder_decoder")
+    assert "--units exp/recorded/text.model" in baseline and "--init_encoder  " in baseline
+    for line in (frozen, llm, baseline):
+        assert "--nproc_per_node 8 " in line
+    tasks = [
+        word
+        for line in lines
+        for word in ("bin.decode", "score_nbest", "bin.rescore", "translate")
+        if word in line
+    ]
+    assert tasks == ["bin.decode"] * 2 + ["score_nbest", "bin.rescore", "bin.decode", "translate"]
+    scored = [line for line in lines if "bin.score " in line]
+    assert len(scored) == 4 and sum("--published" in line for line in scored) == 2
+
+
+def test_rows_of_a_table_leave_the_baselines_alone(toolkit, tmp_path):
+    fake = fake_machine(tmp_path, RECORDED)
+    options = ["--table", "5", "--corpora", str(tmp_path), "--tag", "rows"]
+    run(toolkit / "egs/covost2/run_table.sh", *options, python=str(fake))
+    lines = commands(tmp_path)
+    assert sum("bin.train_encoder_decoder" in line for line in lines) == 1
+    assert sum("bin.train_ctc" in line for line in lines) == 1
+    scratch = one(lines, "--llm.from_scratch true")
+    assert "--encoder exp/rows/ctc" in scratch and "--init" not in scratch
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--langs", "de xx", "--stop_stage", "0", "--tag", "xx"], "no language 'xx'"),
+        (["--corpora", "/nowhere", "--stop_stage", "1", "--tag", "no"], "'/nowhere'"),
+        (["--systems", "magic", "--stage", "6", "--tag", "small"], "'magic'"),
+    ],
+    ids=str,
+)
+def test_wrong_options_are_one_clear_line(finished, options, message):
+    recipe, _ = finished
+    output = run(recipe / "run.sh", *options, check=False)
+    assert message in output and "Traceback" not in output
