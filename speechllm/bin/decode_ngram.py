@@ -148,7 +148,7 @@ def main(argv=None):
     import torch
 
     from speechllm import build
-    from speechllm.bin.training import word_error_rate
+    from speechllm.bin.training import mean_score
     from speechllm.data.manifest import Manifest
     from speechllm.data.sampler import spread
     from speechllm.data.tables import write_table
@@ -192,7 +192,7 @@ def main(argv=None):
 
     def error_rate(weights: Weights) -> float:
         search = decoders(weights)
-        wer = word_error_rate([(row.lang, row.text, write(search, row, x)) for row, x in heard])
+        wer = mean_score([(row.lang, row.text, write(search, row, x)) for row, x in heard])
         print(f"lm_weight {weights.lm_weight:g}, word_score {weights.word_score:g}: {wer:.2f} %")
         return wer
 

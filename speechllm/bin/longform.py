@@ -108,12 +108,12 @@ def decode_alone(options: list[str]) -> float:
 
 def error_rate(data_dir, hyp_dir) -> float:
     """WER in percent, the plain mean over languages."""
-    from speechllm.bin.training import word_error_rate
+    from speechllm.bin.training import mean_score
     from speechllm.data.data_dir import read_data_dir
     from speechllm.data.tables import read_table
 
     hyps = read_table(hyp_dir / "text")
-    return word_error_rate([(u.lang, u.text, hyps[u.utt_id]) for u in read_data_dir(data_dir)])
+    return mean_score([(u.lang, u.text, hyps[u.utt_id]) for u in read_data_dir(data_dir)])
 
 
 def main(argv=None):

@@ -8,7 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from speechllm.analysis import distortion
-from speechllm.bin.training import word_error_rate
+from speechllm.bin.training import mean_score
 from speechllm.config import FbankConfig
 from speechllm.data.audio import read_audio
 from speechllm.data.data_dir import iter_audio
@@ -68,7 +68,7 @@ def robustness(
                 own = [rows[i] for i in batch]
                 outputs = zip(own, recognize(own), strict=True)
                 pairs += [(row.lang, row.text, output.text) for row, output in outputs]
-            found[system] = word_error_rate(pairs)
+            found[system] = mean_score(pairs)
         report.append(found)
     return report
 

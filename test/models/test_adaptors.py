@@ -21,7 +21,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("kind, settings, num_out", CASES, ids=lambda case: str(case))
+@pytest.mark.parametrize(
+    "kind, settings, num_out", CASES, ids=[f"{k}{i}" for i, (k, *_) in enumerate(CASES)]
+)
 @pytest.mark.parametrize("num_frames", [1, 3, 4, 5, 7, 8, 9, 23])
 def test_adaptor_ignores_padding_and_neighbours(kind, settings, num_out, num_frames):
     torch.manual_seed(0)
