@@ -55,7 +55,7 @@ def test_an_array_runs_every_job_with_its_own_log(tmp_path):
 
 
 def test_at_most_max_jobs_run_at_the_same_time(tmp_path):
-    script = "mkdir running.JOB; ls -d running.* | wc -l; sleep 0.3; rmdir running.JOB"
+    script = "mkdir running.JOB; set -- running.*; echo $#; sleep 0.3; rmdir running.JOB"
     command = ["JOB=1:5", "x.JOB.log", "bash", "-c", script]
     assert run([*JOB, "--max_jobs_run", "2", *command], tmp_path).returncode == 0
     counts = [int((tmp_path / f"x.{n}.log").read_text().splitlines()[3]) for n in range(1, 6)]

@@ -41,7 +41,7 @@ def main(argv=None):
     texts = read_table(args.text) if args.text else {}
     transcripts = list(texts.values())
     settings = dataclasses.asdict(config)
-    for name in ("chat", "num_sentences", "lr", "muon_lr"):
+    for name in ("chat", "num_sentences", "translated_share", "lr", "muon_lr"):
         settings.pop(name)
 
     def make_optimizer(matrices, others):
@@ -76,6 +76,7 @@ def main(argv=None):
         asked,
         make_optimizer=make_optimizer,
         instruction=instruction,
+        translated_share=config.translated_share,
         **settings,
     )
 

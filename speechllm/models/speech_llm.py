@@ -146,9 +146,10 @@ class SpeechLlm(nn.Module):
             at, num_positions = self.adaptor.find_positions(logits, lens)
             positions, kept = self.adaptor(encoder_out, at, num_positions), at >= 0
         else:
-            at, kept = self.adaptor.frames_per_position, lens_to_mask(lens, encoder_out.size(1))
             positions, num_positions = self.adaptor(encoder_out, lens)
         if self.soft_text is not None:
+            if not self.compresses:
+                at, kept = self.adaptor.frames_per_position, lens_to_mask(lens, logits.size(1))
             positions = positions + self.soft_text(logits, kept, at, positions.size(1))
         return positions * self.embedding_rms.to(positions.dtype), num_positions
 
