@@ -6,7 +6,7 @@ import numpy as np
 import soxr
 
 NUM_VOICES = 5  # that babble together
-SNRS = (20.0, 10.0, 0.0)  # dB
+SNRS = (30.0, 20.0, 10.0, 0.0)  # dB
 SPEEDS = (0.8, 0.9, 1.1, 1.2)
 NARROW_RATE = 8000  # Hz, the sampling rate of a telephone
 # What is heard, as (kind, level); a clean hearing comes first.

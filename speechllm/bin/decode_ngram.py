@@ -14,7 +14,7 @@ from speechllm.bin import cli
 from speechllm.errors import UserError
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-WORD_SCORES = (-1.0, 1.0, 2.0, 3.0)  # tried after 0, with the best LM weight
+WORD_SCORES = (-1.0, 1.0, 2.0, 3.0, 4.0, 6.0)  # tried after 0, with the best LM weight
 ARCHIVE_ORDERS = (5, 3)  # of the models in mls_lm_<language>
 
 
@@ -128,17 +128,25 @@ def emissions(model, rows: list, batch_frames: int, device):
 
 
 def tune(error_rate) -> tuple[Weights, dict[Weights, float]]:
-    """The best LM weight without, then the best word score with that; of equals the smaller.
+    """The best LM weight without word score, the best word score with that, and the LM weight once more.
+
+    Of equals, those that were tried first win.
 
     Args:
         error_rate: from weights to what is to be small.
     """
-    tried = {Weights(w): error_rate(Weights(w)) for w in LM_WEIGHTS}
-    best = min(tried, key=tried.get)
-    for score in WORD_SCORES:
-        weights = Weights(best.lm_weight, score)
-        tried[weights] = error_rate(weights)
-    return min(tried, key=tried.get), tried
+    tried: dict[Weights, float] = {}
+
+    def best_of(candidates) -> Weights:
+        for weights in candidates:
+            if weights not in tried:
+                tried[weights] = error_rate(weights)
+        return min(tried, key=tried.get)
+
+    best = best_of(Weights(w) for w in LM_WEIGHTS)
+    best = best_of([Weights(best.lm_weight, score) for score in WORD_SCORES])
+    best = best_of([Weights(w, best.word_score) for w in LM_WEIGHTS if w])
+    return best, tried
 
 
 def main(argv=None):
