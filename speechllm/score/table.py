@@ -99,7 +99,7 @@ def _score_table(rows: list[dict], metric: str, published: list[dict]) -> list[s
 def _about_table(rows: list[dict]) -> str:
     sentences = []
     if any(row["metric"] in ERROR_METRICS for row in rows):
-        sentences.append("Both sides in lower case without punctuation, unless raw.")
+        sentences.append("Error rates: both sides in lower case without punctuation, unless raw.")
     sentences.append(
         "avg: plain mean over languages. In brackets: 95 % bootstrap interval, by speaker in"
         " languages with 10 speakers or more, else by utterance."

@@ -67,7 +67,7 @@ def test_loss_is_the_sum_over_labels_and_batches_add_up():
     frames, _ = model.speech(one(0)["feats"], one(0)["feat_lens"])
     target, total = [1, 3, 3, 2, V], 0.0
     for i, unit in enumerate(target):
-        total -= float(next_log_probs(model, frames, target[:i])[unit])
+        total -= next_log_probs(model, frames, target[:i])[unit].item()
     assert float(singles[0][0]) == pytest.approx(total, rel=1e-4)
 
 

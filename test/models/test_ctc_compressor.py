@@ -179,7 +179,7 @@ def test_what_is_decoded_with_a_cache_is_what_training_scores(attention):
         one["targets"] = [torch.tensor(target)]
         loss, num, _ = model(**one)
         assert num == len(target)
-        assert float(loss) == pytest.approx(-hyp.score, abs=2e-3)
+        assert loss.item() == pytest.approx(-hyp.score, abs=2e-3)
 
 
 def test_compressor_without_a_ctc_head_is_a_mistake():

@@ -41,7 +41,7 @@ def test_decoding_with_a_cache_scores_as_training_does(family):
         one = one_of(batch, b)
         one["targets"] = [torch.tensor(hyp.token_ids + [EOS_ID] * (hyp.status == "ok"))]
         loss, _, _ = model(**one)
-        assert float(loss) == pytest.approx(-hyp.score, abs=2e-3)
+        assert loss.item() == pytest.approx(-hyp.score, abs=2e-3)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

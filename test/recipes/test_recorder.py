@@ -40,7 +40,7 @@ if "bin.decode" in line:
         make(*(Path(value("--out")) / part / name for name in ("text", "utt2status")))
 if "bin.make_mini_llm" in line:
     make(Path(value("--out")) / "config.json")
-if "bin.score" in line:
+if "bin.score " in line:
     make(Path(value("--out")) / "results.json", Path(value("--out")) / "RESULTS.md")
     (Path(value("--out")) / "results.json").write_text("[]")
 """
