@@ -107,7 +107,6 @@ def build_speech_llm(
         attention=config.speech_attention,
         ctc_head=ctc_head,
         soft_text=config.soft_text,
-        merge_repeats=config.merge_repeats,
         ctc_weight=config.ctc_weight,
         distill_weight=config.distill_weight,
         distill_top_k=config.distill_top_k,

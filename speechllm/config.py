@@ -199,9 +199,6 @@ class TrainLlmConfig:
     train_encoder: bool = True
     encoder_lr_scale: float = 1.0  # the encoder's learning rate as a share of optim.lr
     soft_text: bool = False  # add to the adaptor's output the LLM's embeddings of what CTC hears
-    merge_repeats: bool = (
-        False  # one LLM position for each unit that CTC hears, none for sure blanks
-    )
     alignment_weight: float = (
         0.0  # of a cosine loss that pulls speech to the text embeddings that CTC hears
     )

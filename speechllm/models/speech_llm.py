@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechllm.errors import UserError
-from speechllm.models import merge
 from speechllm.models.alignment import BLANK_ID, misalignment
 from speechllm.models.ctc import ctc_losses
 from speechllm.models.distill import divergence, top_log_probs
@@ -33,7 +32,6 @@ class SpeechLlm(nn.Module):
         ctc_head: the pretrained encoder's CTC layer, kept beside it.
         soft_text: whether to add what this CTC layer hears to the adaptor's output, see ``SoftText``; the adaptor then
             starts at zero.
-        merge_repeats: whether positions in which this CTC layer hears the same become one, see models/merge.py.
         ctc_weight: of the CTC loss beside the LLM's cross-entropy; above 0 the head learns along.
         distill_weight: share of the loss that is the divergence from what the LLM thinks of the target after a text
             prompt; the cross-entropy has the rest of 1.
@@ -51,7 +49,6 @@ class SpeechLlm(nn.Module):
         attention: str = "causal",
         ctc_head: nn.Linear | None = None,
         soft_text: bool = False,
-        merge_repeats: bool = False,
         ctc_weight: float = 0.0,
         distill_weight: float = 0.0,
         distill_top_k: int = 64,
@@ -67,14 +64,8 @@ class SpeechLlm(nn.Module):
         self.ctc_head = ctc_head.requires_grad_(ctc_weight > 0) if ctc_head is not None else None
         self.ctc_weight = ctc_weight
         self.soft_text = None
-        if (soft_text or ctc_weight or merge_repeats) and ctc_head is None:
-            raise ValueError("soft_text, ctc_weight and merge_repeats need the encoder's ctc_head")
-        if merge_repeats and adaptor.frames_per_position != 1:
-            raise UserError(
-                f"merge_repeats: an LLM position of this adaptor is made of {adaptor.frames_per_position:g} frames; "
-                "it must be 1, as with adaptor.stack_factor 1"
-            )
-        self.merge_repeats = merge_repeats
+        if (soft_text or ctc_weight) and ctc_head is None:
+            raise ValueError("soft_text and ctc_weight need the encoder's ctc_head")
         if soft_text:
             self.soft_text = SoftText(ctc_head.out_features, llm.dim)
             nn.init.zeros_(adaptor.proj.weight)
@@ -99,10 +90,6 @@ class SpeechLlm(nn.Module):
             self.soft_text.start_from(unit_embeddings / self.embedding_rms)
         if alignment_weight:
             self.register_buffer("unit_embeddings", unit_embeddings, persistent=False)
-        if alignment_weight and self.merge_repeats:
-            raise UserError(
-                "alignment_weight compares frames, of which merge_repeats leaves few; use one of them"
-            )
         self.alignment_weight = alignment_weight
 
     def train(self, mode: bool = True):
@@ -144,10 +131,7 @@ class SpeechLlm(nn.Module):
         if self.soft_text is not None:
             logits, per_position = self.ctc_head(encoder_out), self.adaptor.frames_per_position
             positions = positions + self.soft_text(logits, lens, per_position, positions.size(1))
-        positions = positions * self.embedding_rms.to(positions.dtype)
-        if self.merge_repeats:
-            return merge.merge_repeats(positions, num_positions, self.ctc_head(encoder_out))
-        return positions, num_positions
+        return positions * self.embedding_rms.to(positions.dtype), num_positions
 
     def inputs(self, speech: Tensor, lens: Tensor, prompts, targets=None):
         """Embeddings (B, L, H) of rows with speech positions (S, N, H), (S,), and what lies where in them."""
