@@ -87,15 +87,17 @@ fi
 if [ "${responses}" = "${exp}/respond" ] &&
     run_stage 5 "let the LLM respond" "${data}"/{train,dev}/{text,feats.scp} "${conf}/respond.yaml" "${base_llm}?" -- "${base_llm}" "${respond_opts}"; then
     for set in train dev; do
-        ${decode_cmd} --gpu "${one_gpu}" JOB=1:"${respond_nj}" "${exp}/log/respond_${set}.JOB.log" ${decode} speechllm.bin.respond \
-            --config "${conf}/respond.yaml" --llm_name "${base_llm}" --data_dir "${data}/${set}" --out "${responses}/${set}" --num_parts "${respond_nj}" --part JOB ${respond_opts}
+        ${decode_cmd} --gpu "${one_gpu}" JOB=1:"${respond_nj}" "${exp}/log/respond_${set}.JOB.log" ${decode} \
+            speechllm.bin.respond --config "${conf}/respond.yaml" --llm_name "${base_llm}" --data_dir "${data}/${set}" \
+            --out "${responses}/${set}" --num_parts "${respond_nj}" --part JOB ${respond_opts}
         python -m speechllm.bin.merge_responses --data_dir "${data}/${set}" --num_parts "${respond_nj}" "${responses}/${set}"
         python -m speechllm.bin.compile_manifest "${responses}/${set}"
     done
     finish_stage "${responses}"/{train,dev}/manifest.arrow
 fi
 
-if run_stage 6 "train the LLM integration" "${ctc}/best" "${responses}"/{train,dev}/{text,feats.scp} "${conf}/train_llm.yaml" -- "${base_llm}" "${llm_opts}"; then
+if run_stage 6 "train the LLM integration" "${ctc}/best" "${responses}"/{train,dev}/{text,feats.scp} \
+    "${conf}/train_llm.yaml" -- "${base_llm}" "${llm_opts}"; then
     discard_stale "${exp}/llm"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_llm.log" ${train} speechllm.bin.train_llm --config "${conf}/train_llm.yaml" \
         --train_dir "${responses}/train" --valid_dir "${responses}/dev" --decode_config "${conf}/decode.yaml" --llm_name "${base_llm}" --encoder "${ctc}" --exp_dir "${exp}/llm" ${llm_opts}
