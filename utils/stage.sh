@@ -106,7 +106,7 @@ mark_started() {
 # Print the commands that made what lies in ${exp}, in the order of the stages.
 list_commands() {
     local number
-    for number in {0..20}; do
+    for number in {0..20}{,b}; do
         [ ! -f "${exp}/.stages/${number}.command" ] || cat "${exp}/.stages/${number}.command"
     done | awk '!seen[$0]++'
 }
