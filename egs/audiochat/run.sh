@@ -15,8 +15,7 @@
 #   --nj N, --respond_nj N      parallel jobs for features (2), and for the LLM's answers (1)
 #   --snrs "20 10 ..."          signal-to-noise ratios in dB at which cascade and audio are compared
 #   --corpus_opts, --mini_llm_opts "..."  of the made-up corpus, overrides of conf/mini/llm.yaml
-#   --ctc_opts, --respond_opts "..."  overrides of train_ctc.yaml and of respond.yaml, e.g. "--temperature 0.7"
-#   --llm_opts, --chat_opts "..."  overrides of train_llm.yaml, e.g. "--distill_weight 0.5", and of chat.yaml
+#   --ctc_opts, --respond_opts, --llm_opts, --chat_opts "..."  overrides of train_ctc, respond, train_llm and chat.yaml
 #
 # stages: 0 get the corpus, 1 prepare data, 2 extract fbank, 3 train tokenizer (mini: and the small chat LLM),
 #   4 pretrain the CTC encoder, 5 let the LLM respond, 6 train the LLM integration, 7 decode, 8 score, 9 analyse, 10 pack

@@ -2,12 +2,11 @@
 # CoVoST 2: an LLM translates speech, through a CTC compressor and a small audio encoder (arXiv:2307.03917).
 #
 # usage: ./run.sh [options]
-#   --preset mini|paper         sizes: a CPU in minutes with made-up speech, or the paper on GPUs (mini)
+#   --preset NAME               mini: made-up speech on a CPU in minutes; paper: its sizes on GPUs; or a folder of conf (mini)
 #   --corpora DIR               folder of Common Voice 4 and CoVoST 2 (see db.sh; mini makes one)
 #   --langs "de fr ...", --target LANG  languages that are spoken (see conf/*/defaults.sh); to translate to (en)
 #   --systems "llm ..."         of llm, frozen (before LoRA), encoder-decoder, rescored, cascade (all but frozen)
-#   --llm NAME                  Hugging Face name or folder of the LLM (mini trains a small one)
-#   --tag NAME                  everything a run makes lies under data/NAME and exp/NAME (the preset)
+#   --llm NAME, --tag NAME      Hugging Face name or folder of the LLM (mini trains one); data/NAME, exp/NAME hold the run (the preset)
 #   --stage N, --stop_stage N, --force true  first and last stage (0, 9); finished ones are skipped, if not forced
 #   --data DIR, --ctc DIR, --init_encoder PATH  data, CTC encoder of another run; an encoder to start from (exp/mini/ctc)
 #   --adaptor_first false       train adaptor and LLM together from the start, not the adaptor alone before
@@ -64,6 +63,7 @@ fi
 texts=("${data}/train/text" "${data}/train/text.src")
 base_llm=${llm:-${exp}/base_llm} own_llm=$([ -n "${llm}" ] || echo "${exp}/base_llm") # made here, where none is named
 if run_stage 3 "train tokenizer" "${texts[@]}" "${conf}"/{tokenizer.yaml,llm.yaml?} -- "${llm}" "${langs}" "${mini_llm_opts}"; then
+    [ -z "${llm}" ] || python -m speechllm.bin.check_llm "${llm}"
     python -m speechllm.bin.train_tokenizer --config "${conf}/tokenizer.yaml" --text "${texts[0]}" --out "${exp}/text.model"
     python -m speechllm.bin.train_tokenizer --config "${conf}/tokenizer.yaml" --text "${texts[1]}" --out "${exp}/units.model"
     [ -n "${llm}" ] || ${train_cmd} "${exp}/log/base_llm.log" python -m speechllm.bin.make_mini_llm --config "${conf}/llm.yaml" \

@@ -5,7 +5,7 @@
 #   --table N                   1 compressor, 2 attention over the speech, 3 rank of LoRA, 4 target of CTC,
 #                               5 decoder-only from scratch, 6 integration against rescoring
 #   --row NAME                  this row only
-#   --preset mini|paper         as for run.sh (mini)
+#   --preset NAME               as for run.sh (mini)
 #   --corpora DIR               as for run.sh
 #   --langs "de fr ...", --target LANG  as for run.sh (of the preset, en)
 #   --llm NAME                  LLM of the rows that name none
