@@ -33,7 +33,8 @@ from speechllm.models.cmvn import GlobalCmvn
 from speechllm.models.conformer import ConformerEncoder
 from speechllm.models.ctc import CtcModel, SpeechEncoder
 from speechllm.models.espnet_encoder import EspnetEncoder, read_espnet_weights
-from speechllm.models.llm import Llm, LlmTokenizer, load_llm, new_llm
+from speechllm.models.llm import Llm, load_llm, new_llm
+from speechllm.models.llm_tokenizer import LlmTokenizer
 from speechllm.models.spec_augment import SpecAugment
 from speechllm.models.speech_llm import SpeechLlm
 

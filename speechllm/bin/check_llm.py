@@ -18,7 +18,8 @@ def get_parser():
 
 def main(argv=None):
     args = get_parser().parse_args(argv)
-    from speechllm.models.llm import LlmTokenizer, load_llm_config
+    from speechllm.models.llm import load_llm_config
+    from speechllm.models.llm_tokenizer import LlmTokenizer
 
     config, tokenizer = load_llm_config(args.name), LlmTokenizer(args.name)
     print(f"{args.name}: {config.model_type}, {len(tokenizer):,} tokens")

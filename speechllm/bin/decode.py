@@ -228,7 +228,7 @@ def text_side(saved: dict, path, task: str = "text"):
     from speechllm import build
     from speechllm.config import TrainLlmConfig
     from speechllm.data.tokenizer import CtcTokenizer
-    from speechllm.models.llm import LlmTokenizer
+    from speechllm.models.llm_tokenizer import LlmTokenizer
 
     tokenizer = LlmTokenizer(str(path / "tokenizer"))
     prompts = build.build_templates(build.nested(TrainLlmConfig, saved["config"]), tokenizer)

@@ -94,7 +94,8 @@ def main(argv=None):
     from speechllm.data.responses import ResponsePart
     from speechllm.data.subset import part_bounds
     from speechllm.errors import UserError
-    from speechllm.models.llm import LlmTokenizer, llm_revision, load_llm
+    from speechllm.models.llm import llm_revision, load_llm
+    from speechllm.models.llm_tokenizer import LlmTokenizer
     from speechllm.train import distributed
 
     if not 1 <= args.part <= args.num_parts:

@@ -31,7 +31,8 @@ def main(argv=None):
     import torch
 
     from speechllm.decode.rescore import text_scores
-    from speechllm.models.llm import LlmTokenizer, load_llm
+    from speechllm.models.llm import load_llm
+    from speechllm.models.llm_tokenizer import LlmTokenizer
     from speechllm.score.inputs import read_table
     from speechllm.score.nbest import read_nbest, write_nbest
     from speechllm.train import distributed

@@ -67,7 +67,7 @@ def main(argv=None):
     from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.errors import UserError
     from speechllm.models.alignment import unit_embeddings
-    from speechllm.models.llm import LlmTokenizer
+    from speechllm.models.llm_tokenizer import LlmTokenizer
     from speechllm.train import distributed
 
     setup = distributed.init()

@@ -1,5 +1,7 @@
 """Conformers of other libraries behind the interface of ours, and the proof that blocks agree."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -37,19 +39,20 @@ def fill(layer: nn.Module, peer: nn.Module, names: dict):
         weight.data.copy_(value)
 
 
-class Peer(nn.Module):
+class Peer(nn.Module, ABC):
     """An encoder of another library, mapping (B, T, F), (B,) to (B, T', D), (B,)."""
 
     relative = True  # positions of our encoder, where weights are copied; otherwise it has none
     norm = ""  # the BatchNorm in a block
     names: dict = {}  # see fill
 
+    @abstractmethod
     def blocks(self) -> nn.ModuleList:
-        raise NotImplementedError
+        """The repeated blocks."""
 
+    @abstractmethod
     def run_block(self, block: nn.Module, x: Tensor) -> Tensor:
         """One block on frames (B, T, D) without padding."""
-        raise NotImplementedError
 
     @classmethod
     def difference(cls, dim: int, settings: dict) -> float:

@@ -17,7 +17,8 @@ from speechllm.mini.lessons import lessons, shortened
 from speechllm.mini.llm import EOS_ID
 from speechllm.mini.questions import Question, questions
 from speechllm.mini.scene import NounPhrase, Scene
-from speechllm.models.llm import LlmTokenizer, load_llm
+from speechllm.models.llm import load_llm
+from speechllm.models.llm_tokenizer import LlmTokenizer
 
 
 @pytest.fixture(scope="module")
