@@ -5,11 +5,11 @@
 #   --preset NAME               mini: made-up speech on a CPU in minutes; paper: its sizes on GPUs; or a folder of conf (mini)
 #   --corpora DIR               folder of Common Voice 4 and CoVoST 2 (see db.sh; mini makes one)
 #   --langs "de fr ...", --target LANG  languages that are spoken (see conf/*/defaults.sh); to translate to (en)
-#   --systems "llm ..."         of llm, frozen (before LoRA), encoder-decoder, rescored, cascade (all but frozen)
+#   --systems "llm ..."         of llm, frozen, encoder-decoder, rescored, cascade (those); cascade-llm: the LLM transcribes too
 #   --llm NAME, --tag NAME      Hugging Face name or folder of the LLM (mini trains one); data/NAME, exp/NAME hold the run (the preset)
 #   --stage N, --stop_stage N, --force true  first and last stage (0, 9); finished ones are skipped, if not forced
 #   --data DIR, --ctc DIR, --init_encoder PATH  data, CTC encoder of another run; an encoder to start from (exp/mini/ctc)
-#   --adaptor_first false       train adaptor and LLM together from the start, not the adaptor alone before
+#   --phases "frozen llm"       trainings of stage 5, each from the one before: train_llm.yaml with train_llm_<phase>.yaml
 #   --ngpu N, --nproc N, --nj N, --decode_nj N  GPUs (0 in mini) or processes that train; that extract (2); that decode
 #   --corpus_opts "...", --prepare_opts "..."   of the made-up corpus; of local/prepare_data.py; and overrides of
 #   --mini_llm_opts "...", --ctc_opts "...", --llm_opts "...", --baseline_opts "...", --decode_opts "..."  YAML files
@@ -17,7 +17,7 @@
 # stages: 0 get the corpus, 1 prepare data, 2 extract fbank, 3 train tokenizer (mini: and the small LLM), 4 pretrain
 #   the CTC compressor, 5 train the LLM integration, 5b train the baseline, 6 decode, 7 score, 8 analyse, 9 pack
 
-# shellcheck disable=SC2046,SC2086  # options for a command are words to be split
+# shellcheck disable=SC2046,SC2059,SC2086  # options for a command are words to be split
 set -euo pipefail
 cd "$(dirname "$0")"
 . ../../utils/path.sh
@@ -25,7 +25,7 @@ cd "$(dirname "$0")"
 . ./db.sh
 
 preset=mini corpora="" langs="" target=en systems="llm encoder-decoder rescored cascade" llm="" init_encoder="" tag=""
-data="" ctc="" stage=0 stop_stage=9 force=false adaptor_first=true init_baseline="" ngpu="" nproc=1 nj=2 decode_nj=""
+data="" ctc="" stage=0 stop_stage=9 force=false phases="frozen llm" init_baseline="" ngpu="" nproc=1 nj=2 decode_nj=""
 corpus_opts="" prepare_opts="" mini_llm_opts="" ctc_opts="" llm_opts="" baseline_opts="" decode_opts=""
 . parse_options.sh
 [ -d "conf/${preset}" ] || die "--preset should be a folder in conf/ (mini, paper), got '${preset}'"
@@ -80,14 +80,14 @@ if [ "${ctc}" = "${exp}/ctc" ] && run_stage 4 "pretrain the CTC compressor" "${d
     finish_stage "${ctc}/best"
 fi
 
-if run_stage 5 "train the LLM integration" "${ctc}/best" "${conf}"/train_llm{,_frozen}.yaml "${base_llm}?" \
-    -- "${base_llm}" "${llm_opts}" "${adaptor_first}"; then
-    discard_stale "${exp}"/{frozen,llm}
-    for name in $([ "${adaptor_first}" = false ] || echo frozen) llm; do # the LLM as it is, then LoRA
-        ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_${name}.log" ${train} speechllm.bin.train_llm --config "${conf}/train_llm.yaml" \
-            ${llm_opts} $([ "${name}" = llm ] || echo "--config ${conf}/train_llm_frozen.yaml") "${sets[@]}" --encoder "${ctc}" \
-            --decode_config "${conf}/decode.yaml" --llm_name "${base_llm}" ${init:+--init "${init}"} --exp_dir "${exp}/${name}"
-        init=${exp}/frozen
+if run_stage 5 "train the LLM integration" "${ctc}/best" "${conf}"/train_llm{,_*}.yaml "${base_llm}?" \
+    -- "${base_llm}" "${llm_opts}" "${phases}"; then
+    discard_stale $(printf "${exp}/%s " ${phases})
+    for phase in ${phases}; do # those before llm leave the LLM as it is; with it comes LoRA
+        ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_${phase}.log" ${train} speechllm.bin.train_llm --config "${conf}/train_llm.yaml" \
+            ${llm_opts} $([ "${phase}" = llm ] || echo "--config ${conf}/train_llm_${phase}.yaml") "${sets[@]}" --encoder "${ctc}" \
+            --decode_config "${conf}/decode.yaml" --llm_name "${base_llm}" ${init:+--init "${init}"} --exp_dir "${exp}/${phase}"
+        init=${exp}/${phase}
     done
     finish_stage "${exp}/llm/best"
 fi
@@ -110,7 +110,7 @@ if run_stage 6 "decode" "${ctc}/best" "${exp}"/{llm,frozen,encoder-decoder}"/bes
     finish_stage "${exp}"/decode/*/{dev,test}/text
 fi
 
-if run_stage 7 "score" "${exp}"/decode/*/{dev,test}/text "${exp}/transcripts"/{dev,test}"/text?" "${data}"/{dev,test}/{text,utt2lang,utt2spk} \
+if run_stage 7 "score" "${exp}"/decode/*/{dev,test}/text "${exp}"/transcripts{,_llm}/{dev,test}"/text?" "${data}"/{dev,test}/{text,utt2lang,utt2spk} \
     "${conf}/published.tsv?" -- "${langs}" "${systems}"; then
     list_commands >"${exp}/commands"
     local/score.sh --systems "${systems}" --conf "${conf}" --exp "${exp}" --data "${data}" --langs "${langs}" --target "${target}"

@@ -3,7 +3,8 @@
 #
 # usage: ./run_table.sh --table N [options]
 #   --table N                   1 compressor, 2 attention over the speech, 3 rank of LoRA, 4 target of CTC,
-#                               5 decoder-only from scratch, 6 integration against rescoring
+#                               5 decoder-only from scratch, 6 integration against rescoring,
+#                               7 several tasks in one model
 #   --row NAME                  this row only
 #   --preset NAME               as for run.sh (mini)
 #   --corpora DIR               as for run.sh
@@ -11,6 +12,7 @@
 #   --llm NAME                  LLM of the rows that name none
 #   --tag NAME                  run whose data, encoder and LLM the rows share; it is made if it is not there (the preset)
 #   --ngpu N                    as for run.sh
+#   --nj N                      rows that are made at the same time (with GPUs 1, else one for each core)
 #
 # The rows are described in conf/<preset>/tables/<N>.yaml. Finished rows are skipped; when one fails the others go on, and
 # the table is written without it.
@@ -19,8 +21,10 @@ set -euo pipefail
 cd "$(dirname "$0")"
 . ../../utils/path.sh
 . ./db.sh
+. stage.sh
+. table_rows.sh
 
-table="" row="" preset=mini corpora="" langs="" target=en llm="" tag="" ngpu=""
+table="" row="" preset=mini corpora="" langs="" target=en llm="" tag="" ngpu="" nj=""
 . parse_options.sh
 [ -n "${table}" ] || die "--table N is missing; --help lists the tables"
 [ -d "conf/${preset}/tables" ] || die "--preset should be a folder in conf/ with tables, got '${preset}'"
@@ -36,12 +40,8 @@ plan=$(table_cmd plan)
 ./run.sh --preset "${preset}" --tag "${tag}" --corpora "${corpora}" --langs "${langs}" --target "${target}" \
     --llm "${llm}" --ngpu "${ngpu}" --stop_stage 7
 
-failed=" "
-while read -r name options; do
-    case "${failed}" in *" ${name} "*) continue ;; esac # what it would need is not there
-    echo "table ${table}, row ${name}: ./run.sh ${options}"
-    eval "./run.sh ${options}" </dev/null || failed+="${name} "
-done < <([ -z "${plan}" ] || echo "${plan}")
+[ "${ngpu}" -eq 0 ] || nj=${nj:-1} # a row takes all of them
+run_rows "${nj:-$(nproc)}" "exp/${tag}/tables/log/${table}" <<<"${plan}"
 
 table_cmd write
-[ "${failed}" = " " ] || die "table ${table}: these rows have failed:${failed% }"
+[ -z "${failed}" ] || die "table ${table}: these rows have failed: ${failed}"

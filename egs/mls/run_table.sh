@@ -11,6 +11,7 @@
 #   --llm NAME                  LLM of the rows that name none
 #   --tag NAME                  run whose data, encoder and LLM the rows share; it is made if it is not there (the preset)
 #   --ngpu N                    as for run.sh
+#   --nj N                      rows that are made at the same time (with GPUs 1, else one for each core)
 #
 # The rows are described in conf/<preset>/tables/<N>.yaml. Finished rows are skipped; when one fails the others go on, and
 # the table is written without it.
@@ -19,8 +20,10 @@ set -euo pipefail
 cd "$(dirname "$0")"
 . ../../utils/path.sh
 . ./db.sh
+. stage.sh
+. table_rows.sh
 
-table="" row="" preset=mini corpora="" langs="en de nl fr es it pt pl" llm="" tag="" ngpu=""
+table="" row="" preset=mini corpora="" langs="en de nl fr es it pt pl" llm="" tag="" ngpu="" nj=""
 . parse_options.sh
 [ -n "${table}" ] || die "--table N is missing; --help lists the tables"
 [ -d "conf/${preset}/tables" ] || die "--preset should be a folder in conf/ with tables, got '${preset}'"
@@ -34,12 +37,8 @@ table_cmd() {
 plan=$(table_cmd plan)
 ./run.sh --preset "${preset}" --tag "${tag}" --corpora "${corpora}" --langs "${langs}" --llm "${llm}" --ngpu "${ngpu}" --stop_stage 7
 
-failed=" "
-while read -r name options; do
-    case "${failed}" in *" ${name} "*) continue ;; esac # what it would need is not there
-    echo "table ${table}, row ${name}: ./run.sh ${options}"
-    eval "./run.sh ${options}" </dev/null || failed+="${name} "
-done < <([ -z "${plan}" ] || echo "${plan}")
+[ "${ngpu}" -eq 0 ] || nj=${nj:-1} # a row takes all of them
+run_rows "${nj:-$(nproc)}" "exp/${tag}/tables/log/${table}" <<<"${plan}"
 
 table_cmd write
-[ "${failed}" = " " ] || die "table ${table}: these rows have failed:${failed% }"
+[ -z "${failed}" ] || die "table ${table}: these rows have failed: ${failed}"

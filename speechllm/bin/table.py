@@ -44,7 +44,8 @@ def main(argv=None):
         shlex.split(args.more),
     )
     if args.action == "plan":
-        print(tables.as_shell(tables.plan(spec, runs, args.row)), end="")
+        shared, rows = tables.plan(spec, runs, args.row)
+        print(f"{tables.as_shell(shared)}\n{tables.as_shell(rows)}", end="")
         return
     import json
 

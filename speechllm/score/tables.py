@@ -33,6 +33,7 @@ class TableRow:
         lm: CTC searched with n-gram LMs, those of the corpora's folder or of the training text.
         subset: limited supervision, as for run.sh; encoder and LLM are trained on so much.
         opts: further options of run.sh.
+        run: name of the row whose run it shows another system of; all else is then that row's.
         published: figures of others by language ("avg"), and in ``mark`` where they come from.
     """
 
@@ -47,12 +48,13 @@ class TableRow:
     lm: bool = False
     subset: str = ""
     opts: str = ""
+    run: str = ""
     published: dict = field(default_factory=dict)
 
     @property
     def is_preset(self) -> bool:
         own = (self.monolingual, self.encoder, self.llm, self.llm_opts, self.lm, self.subset)
-        return not any((*own, self.opts))
+        return not any((*own, self.opts, self.run))
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,23 @@ class Runs:
         return "/".join([self.tag, "tables", *names])
 
 
+@dataclass(frozen=True)
+class Job:
+    """Calls of run.sh, each as its options, that run one after the other.
+
+    Args:
+        name: a row's, or that of one of several jobs that make it, or of what rows share.
+    """
+
+    name: str
+    calls: list[list[str]]
+
+
 def read_spec(path: Path) -> TableSpec:
     """Read a table's YAML.
 
     Raises:
-        UserError: no such table, an unknown key, or two rows of one name.
+        UserError: no such table, an unknown key, two rows of one name, or the run of a row that is not there.
     """
     if not path.is_file():
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
@@ -112,6 +126,11 @@ def read_spec(path: Path) -> TableSpec:
     names = [row.name for row in rows]
     if double := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"{path}: row {double[0]} stands there twice")
+    own = {row.name for row in rows if not row.run and not row.is_preset}
+    if unlike := [row for row in rows if row.run and row.run not in own]:
+        raise UserError(
+            f"{path}: row {unlike[0].name}: run {unlike[0].run!r} is no other row with a run of its own"
+        )
     return make(TableSpec, values | {"rows": rows}, path)
 
 
@@ -123,8 +142,8 @@ def make(kind, values: dict, path: Path):
     return kind(**values)
 
 
-def plan(spec: TableSpec, runs: Runs, only: str = "") -> list[tuple[str, list[str]]]:
-    """Row names and options of run.sh, in the order in which they should run.
+def plan(spec: TableSpec, runs: Runs, only: str = "") -> tuple[list[Job], list[Job]]:
+    """What several rows may need, and then the rows themselves.
 
     Args:
         only: name of the one row that is wanted.
@@ -132,51 +151,66 @@ def plan(spec: TableSpec, runs: Runs, only: str = "") -> list[tuple[str, list[st
     Raises:
         UserError: the table has no such row.
     """
-    rows = [row for row in spec.rows if only in ("", row.name)]
-    if not rows:
+    wanted = {row.run or row.name for row in spec.rows if only in ("", row.name)}
+    if not wanted:
         names = " ".join(row.name for row in spec.rows)
         raise UserError(f"table {runs.number} has no row {only!r}; it has {names}")
-    return [(row.name, options) for row in rows for options in commands(row, spec, runs)]
+    rows = [row for row in spec.rows if row.name in wanted]
+    shared = [job for row in rows for job in models_of(row, spec, runs)]
+    shared = list({job.name: job for job in shared}.values())
+    return shared, [job for row in rows for job in jobs_of(row, spec, runs)]
 
 
-def commands(row: TableRow, spec: TableSpec, runs: Runs) -> list[list[str]]:
-    """The options of run.sh, one list per call, that make a row."""
-    if row.is_preset:
-        return [preset_analysis(runs)] if spec.alignment else []
-    tag, ctc, llm = runs.tag_of(runs.number, row.name), f"exp/{runs.tag}/ctc", row.llm or runs.llm
-    if row.monolingual:
-        calls = []
-        for lang in runs.langs:
-            own = own_data(runs, [lang], monolingual_tag(row, lang, runs), llm)
-            calls.append([*own, "--stage", "1", "--stop_stage", "4"])
-            calls.append([*own, "--stage", "6", "--stop_stage", "7"])
-        return calls
-    if row.subset:
-        options = ["--subset", row.subset, "--llm_opts", row.llm_opts]
-        own = own_data(runs, runs.langs, tag, llm)
-        return [[*own, *options, "--stage", "1", "--stop_stage", "7"]]
-    shared = ["--preset", runs.preset, "--data", f"data/{runs.tag}", *runs.more]
-    if row.lm:
-        options = ["--tag", tag, "--ctc", ctc, "--llm", llm, "--lm", runs.corpora or "train"]
-        return [[*shared, *options, "--stage", "6", "--stop_stage", "7"]]
-    calls = []
+def models_of(row: TableRow, spec: TableSpec, runs: Runs) -> list[Job]:
+    """Jobs that pretrain the encoder and the small LLM of a row, if it has others than the preset."""
+    jobs, common = [], shared_data(runs)
     if row.llm in spec.llms:
-        llm_tag = runs.tag_of("llms", row.llm)
-        options = ["--tag", llm_tag, "--mini_llm_opts", spec.llms[row.llm]]
-        calls.append([*shared, *options, "--stage", "3", "--stop_stage", "3"])
-        llm = f"exp/{llm_tag}/base_llm"
+        options = ["--tag", runs.tag_of("llms", row.llm), "--mini_llm_opts", spec.llms[row.llm]]
+        options = [*common, *options, "--stage", "3", "--stop_stage", "3"]
+        jobs.append(Job(f"llms/{row.llm}", [options]))
     if row.encoder:
         if row.encoder not in spec.encoders:
             raise UserError(f"row {row.name}: the table has no encoder {row.encoder!r}")
-        encoder_tag = runs.tag_of("encoders", row.encoder)
-        options = ["--tag", encoder_tag, "--llm", runs.llm]
-        options += ["--ctc_opts", spec.encoders[row.encoder]]
-        calls.append([*shared, *options, "--stage", "3", "--stop_stage", "4"])
-        ctc = f"exp/{encoder_tag}/ctc"
+        options = ["--tag", runs.tag_of("encoders", row.encoder), "--llm", runs.llm]
+        options += ["--ctc_opts", spec.encoders[row.encoder], "--stage", "3", "--stop_stage", "4"]
+        jobs.append(Job(f"encoders/{row.encoder}", [[*common, *options]]))
+    return jobs
+
+
+def jobs_of(row: TableRow, spec: TableSpec, runs: Runs) -> list[Job]:
+    """Jobs that make a row, once there are the models that it shares with others."""
+    if row.is_preset:
+        return [Job(row.name, [preset_analysis(runs)])] if spec.alignment else []
+    tag, ctc, llm = runs.tag_of(runs.number, row.name), f"exp/{runs.tag}/ctc", row.llm or runs.llm
+    if row.monolingual:
+        jobs = []
+        for lang in runs.langs:
+            own = own_data(runs, [lang], monolingual_tag(row, lang, runs), llm)
+            train = [*own, "--stage", "1", "--stop_stage", "4"]
+            score = [*own, "--stage", "6", "--stop_stage", "7"]
+            jobs.append(Job(f"{row.name}_{lang}", [train, score]))
+        return jobs
+    if row.subset:
+        options = ["--subset", row.subset, "--llm_opts", row.llm_opts]
+        own = own_data(runs, runs.langs, tag, llm)
+        return [Job(row.name, [[*own, *options, "--stage", "1", "--stop_stage", "7"]])]
+    if row.lm:
+        options = ["--tag", tag, "--ctc", ctc, "--llm", llm, "--lm", runs.corpora or "train"]
+        options = [*shared_data(runs), *options, "--stage", "6", "--stop_stage", "7"]
+        return [Job(row.name, [options])]
+    if row.llm in spec.llms:
+        llm = f"exp/{runs.tag_of('llms', row.llm)}/base_llm"
+    if row.encoder:
+        ctc = f"exp/{runs.tag_of('encoders', row.encoder)}/ctc"
     options = ["--tag", tag, "--ctc", ctc, "--llm", llm, "--llm_opts", row.llm_opts]
     options += [*shlex.split(row.opts), "--stage", "5"]
     options += ["--stop_stage", "8", *ALIGNMENT_ALONE] if spec.alignment else ["--stop_stage", "7"]
-    return [*calls, [*shared, *options]]
+    return [Job(row.name, [[*shared_data(runs), *options]])]
+
+
+def shared_data(runs: Runs) -> list[str]:
+    """Options of a run on the data of the preset's own."""
+    return ["--preset", runs.preset, "--data", f"data/{runs.tag}", *runs.more]
 
 
 def preset_analysis(runs: Runs) -> list[str]:
@@ -195,9 +229,9 @@ def monolingual_tag(row: TableRow, lang: str, runs: Runs) -> str:
     return runs.tag_of(runs.number, f"{row.name}_{lang}")
 
 
-def as_shell(calls: list[tuple[str, list[str]]]) -> str:
-    """Lines of a row's name and the options as shell words."""
-    return "".join(f"{name} {shlex.join(options)}\n" for name, options in calls)
+def as_shell(jobs: list[Job]) -> str:
+    """Lines of a job's name and the options of one of its calls as shell words."""
+    return "".join(f"{job.name} {shlex.join(call)}\n" for job in jobs for call in job.calls)
 
 
 def figures(row: TableRow, runs: Runs, exp: Path, metric: str = "wer") -> list[dict]:
@@ -214,7 +248,7 @@ def figures(row: TableRow, runs: Runs, exp: Path, metric: str = "wer") -> list[d
     if row.is_preset:
         return read(runs.tag)
     if not row.monolingual:
-        return read(runs.tag_of(runs.number, row.name))
+        return read(runs.tag_of(runs.number, row.run or row.name))
     found = [
         r
         for lang in runs.langs
@@ -229,7 +263,7 @@ def figures(row: TableRow, runs: Runs, exp: Path, metric: str = "wer") -> list[d
 
 def alignment(row: TableRow, runs: Runs, exp: Path) -> dict[str, float]:
     """Monotonicity and sharpness of a row's run over all languages; empty where it was not analysed."""
-    tag = runs.tag if row.is_preset else runs.tag_of(runs.number, row.name)
+    tag = runs.tag if row.is_preset else runs.tag_of(runs.number, row.run or row.name)
     path = exp / tag / "analysis/alignment.json"
     if not path.is_file():
         return {}

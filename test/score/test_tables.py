@@ -19,7 +19,7 @@ SPEC = {
         {"name": "preset", "label": "as it is", "x": 1},
         {"name": "more", "label": "more", "x": 2, "llm_opts": "--a 1 --b '2 3'"},
         {"name": "own", "label": "own encoder", "x": 3, "encoder": "small", "llm": "tiny"},
-        {"name": "opts", "label": "otherwise", "opts": "--adaptor_first false"},
+        {"name": "opts", "label": "otherwise", "opts": "--phases llm"},
         {"name": "mono", "label": "one each", "system": "ctc", "monolingual": True},
         {
             "name": "hub",
@@ -41,25 +41,27 @@ def spec_file(tmp_path):
     return path
 
 
-def options_of(calls, name):
-    """The calls of a row as mappings from option to value."""
-    return [dict(zip(o[::2], o[1::2], strict=True)) for row, o in calls if row == name]
+def options_of(jobs, name):
+    """The calls of a job as mappings from option to value."""
+    calls = [call for job in jobs for call in job.calls if job.name == name]
+    return [dict(zip(call[::2], call[1::2], strict=True)) for call in calls]
 
 
 def test_rows_share_what_the_run_of_the_preset_has(spec_file):
-    calls = plan(read_spec(spec_file), RUNS)
-    assert options_of(calls, "preset") == []
-    (more,) = options_of(calls, "more")
+    shared, jobs = plan(read_spec(spec_file), RUNS)
+    assert [job.name for job in shared] == ["llms/tiny", "encoders/small"]
+    assert options_of(jobs, "preset") == []
+    (more,) = options_of(jobs, "more")
     assert more["--data"] == "data/t" and more["--ctc"] == "exp/t/ctc"
     assert more["--llm"] == "exp/t/base_llm" and more["--llm_opts"] == "--a 1 --b '2 3'"
     assert (more["--tag"], more["--stage"], more["--stop_stage"]) == ("t/tables/7/more", "5", "7")
-    (hub,) = options_of(calls, "hub")
+    (hub,) = options_of(jobs, "hub")
     assert hub["--llm"] == "big/llm" and hub["--ctc"] == "exp/t/ctc"
 
 
 def test_rows_can_have_options_of_their_own(spec_file):
-    (row,) = options_of(plan(read_spec(spec_file), RUNS), "opts")
-    assert row["--adaptor_first"] == "false" and row["--ctc"] == "exp/t/ctc"
+    (row,) = options_of(plan(read_spec(spec_file), RUNS)[1], "opts")
+    assert row["--phases"] == "llm" and row["--ctc"] == "exp/t/ctc"
 
 
 def test_a_table_of_bleu_shows_raw_text(spec_file, tmp_path):
@@ -76,15 +78,35 @@ def test_a_table_of_bleu_shows_raw_text(spec_file, tmp_path):
 
 
 def test_own_encoders_and_llms_are_made_before_they_are_used(spec_file):
-    llm, encoder, row = options_of(plan(read_spec(spec_file), RUNS), "own")
+    shared, jobs = plan(read_spec(spec_file), RUNS)
+    (llm,), (encoder,) = options_of(shared, "llms/tiny"), options_of(shared, "encoders/small")
+    (row,) = options_of(jobs, "own")
     assert llm["--mini_llm_opts"] == "--dim 16" and llm["--stop_stage"] == "3"
     assert encoder["--ctc_opts"] == "--encoder.dim 8" and encoder["--stop_stage"] == "4"
     assert row["--llm"] == f"exp/{llm['--tag']}/base_llm"
     assert row["--ctc"] == f"exp/{encoder['--tag']}/ctc"
 
 
+def test_a_row_can_show_another_system_of_a_row_s_run(spec_file, tmp_path, capsys):
+    more, own = SPEC["rows"][1], {"name": "cascade", "label": "cascade", "run": "more"}
+    spec_file.write_text(yaml.safe_dump(SPEC | {"rows": [more, own | {"system": "cascade"}]}))
+    spec = read_spec(spec_file)
+    assert [job.name for job in plan(spec, RUNS)[1]] == ["more"]
+    assert plan(spec, RUNS, only="cascade") == plan(spec, RUNS, only="more")
+    folder = tmp_path / "t/tables/7/more"
+    write_results(folder, {"en": 3.0, "avg": 3.0})
+    both = json.loads((folder / "results.json").read_text())
+    both += [row | {"system": "cascade", "value": 5.0} for row in both]
+    (folder / "results.json").write_text(json.dumps(both))
+    options = ["--spec", str(spec_file), "--preset", "mini", "--tag", "t", "--langs", "en"]
+    table.main(["write", *options, "--exp", str(tmp_path)])
+    text = capsys.readouterr().out
+    assert "| 2 | more | 3.00 |" in text and "|  | cascade | 5.00 |" in text
+
+
 def test_monolingual_rows_have_their_own_data(spec_file):
-    calls = options_of(plan(read_spec(spec_file), RUNS), "mono")
+    _, jobs = plan(read_spec(spec_file), RUNS)
+    calls = options_of(jobs, "mono_en") + options_of(jobs, "mono_de")
     assert [call["--langs"] for call in calls] == ["en", "en", "de", "de"]
     for call in calls:
         assert call["--corpora"] == "/corpora" and "--data" not in call
@@ -96,7 +118,8 @@ def test_plan_is_printed_as_shell_words(spec_file, capsys):
     table.main(
         ["plan", "--spec", str(spec_file), "--preset", "mini", "--tag", "t", "--row", "more"]
     )
-    (line,) = capsys.readouterr().out.splitlines()
+    nothing_shared, line = capsys.readouterr().out.splitlines()
+    assert nothing_shared == ""
     name, *options = shlex.split(line)
     assert name == "more" and options[options.index("--llm_opts") + 1] == "--a 1 --b '2 3'"
 
@@ -140,8 +163,8 @@ def test_table_shows_what_is_finished(spec_file, tmp_path, capsys):
 
 def test_tables_with_alignment_analyse_every_row_and_show_it(spec_file, tmp_path, capsys):
     spec_file.write_text(yaml.safe_dump(SPEC | {"alignment": True, "rows": SPEC["rows"][:2]}))
-    calls = plan(read_spec(spec_file), RUNS)
-    (preset,), (more,) = options_of(calls, "preset"), options_of(calls, "more")
+    _, jobs = plan(read_spec(spec_file), RUNS)
+    (preset,), (more,) = options_of(jobs, "preset"), options_of(jobs, "more")
     assert (preset["--tag"], preset["--stage"], preset["--stop_stage"]) == ("t", "8", "8")
     assert "--analysis_opts" not in preset  # as run.sh itself would do it, so that it is done once
     assert more["--stop_stage"] == "8" and "--listen_utts 0" in more["--analysis_opts"]
@@ -167,6 +190,7 @@ def test_tables_with_alignment_analyse_every_row_and_show_it(spec_file, tmp_path
         ({"rows": [{"name": "a", "label": "a", "colour": 1}]}, "unknown key 'colour'"),
         ({"rows": [{"name": "a", "label": "a"}] * 2}, "row a stands there twice"),
         ({"rows": [{"name": "a", "label": "a", "encoder": "e"}]}, "no encoder 'e'"),
+        ({"rows": [{"name": "a", "label": "a", "run": "b"}]}, "row a: run 'b' is no other row"),
     ],
     ids=str,
 )

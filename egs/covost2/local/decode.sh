@@ -2,7 +2,8 @@
 # Decode dev and test by one system into EXP/decode/<system>.
 #
 # usage: local/decode.sh --system NAME --conf DIR --exp DIR --data DIR --ctc DIR --llm NAME [options]
-#   --system NAME               llm, frozen, encoder-decoder, rescored (lists of encoder-decoder) or cascade
+#   --system NAME               llm, frozen, encoder-decoder, rescored (lists of encoder-decoder), cascade (of CTC's transcripts)
+#                               or cascade-llm (of the LLM's own, which it must have learnt to write)
 #   --conf DIR                  holds decode.yaml and decode_encoder_decoder.yaml
 #   --exp DIR, --data DIR       of the run
 #   --ctc DIR                   CTC encoder, which writes the transcripts of the cascade
@@ -31,10 +32,12 @@ case ${system} in
         python -m speechllm.bin.rescore --ref "${data}/dev" --hyp "${lists}/dev" --scores decoder,llm --metric bleu \
             --out "${out}/rescored" "${lists}/test"
         ;;
-    cascade)
-        ${launch} speechllm.bin.decode --config "${conf}/decode.yaml" --model "${ctc}" --out "${exp}/transcripts" ${sets}
+    cascade | cascade-llm)
+        heard=${exp}/transcripts reader=(--model "${ctc}")
+        [ "${system}" = cascade ] || heard=${exp}/transcripts_llm reader=(--model "${exp}/llm" --task transcript)
+        ${launch} speechllm.bin.decode --config "${conf}/decode.yaml" "${reader[@]}" --out "${heard}" ${sets}
         ${launch} speechllm.bin.translate --config "${conf}/decode.yaml" --model "${exp}/llm" \
-            --heard "${exp}/transcripts" --out "${out}/cascade" ${opts} ${sets}
+            --heard "${heard}" --out "${out}/${system}" ${opts} ${sets}
         ;;
-    *) die "--system should be llm, frozen, encoder-decoder, rescored or cascade, got '${system}'" ;;
+    *) die "--system should be llm, frozen, encoder-decoder, rescored, cascade or cascade-llm, got '${system}'" ;;
 esac

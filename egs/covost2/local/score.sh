@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Score dev and test: BLEU and chrF of the systems, and the WER of the transcripts that the cascade has read.
+# Score dev and test: BLEU and chrF of the systems, and the WER of the transcripts that cascades have read.
 #
 # usage: local/score.sh --systems "..." --conf DIR --exp DIR --data DIR --langs "..." --target LANG
 #   --systems "..."             folders in EXP/decode
@@ -23,10 +23,9 @@ baseline="" published=""
 score="python -m speechllm.bin.score --out ${exp} --commands ${exp}/commands"
 for set in dev test; do
     hyps=$(for system in ${systems}; do echo "${system}=${exp}/decode/${system}/${set}"; done)
-    if [[ " ${systems} " = *" cascade "* ]]; then
-        ${score} --ref "${data}/${set}" --text text.src --hyp "ctc=${exp}/transcripts/${set}" --metrics wer \
-            --set "${set}" --langs "${langs}"
-    fi
+    read=$([[ " ${systems} " != *" cascade "* ]] || echo "ctc=${exp}/transcripts/${set}")
+    read+=$([[ " ${systems} " != *" cascade-llm "* ]] || echo " llm=${exp}/transcripts_llm/${set}")
+    [ -z "${read}" ] || ${score} --ref "${data}/${set}" --text text.src --hyp ${read} --metrics wer --set "${set}" --langs "${langs}"
     ${score} --ref "${data}/${set}" --hyp ${hyps} --metrics bleu,chrf --tokenize "${tokenize}" ${baseline} \
         --set "${set}" --langs "${langs}" ${published}
 done
