@@ -312,7 +312,10 @@ class DecodeConfig:
     max_tokens_per_second: float = 10.0  # an output may have this many tokens per second of audio
     extra_tokens: int = 10  # and this many on top
     window: float = 30.0  # seconds; longer audio is heard in windows of this length, 0: never
-    overlap: float = 5.0  # seconds that a window shares with the next one
+    overlap: float = (
+        5.0  # seconds that a window shares with the next one, where it does not end in a pause
+    )
+    pauses: bool = True  # windows end in pauses, where there are some
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ ROWS = {  # benchmark: distributions that it compares with, and rows where all o
     "llm_step": ([], 2),
     "llm_memory": ([], 1),
     "stage5": ([], 2),
-    "greedy": ([], 4),
+    "greedy": ([], 2),
     "beam4": ([], 1),
 }
 

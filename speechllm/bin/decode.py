@@ -75,6 +75,20 @@ def load_feats(rows, device):
     return pad_sequence(feats, batch_first=True).to(device), lens
 
 
+def pauses_of(row, piece: int = 60_000):
+    """Pauses of a row of a manifest, by the mean of each frame's log-mel bins, read ``piece`` frames at a time."""
+    import torch
+
+    from speechllm.data.ark import read_ark
+    from speechllm.decode.windows import find_pauses
+
+    pieces = [
+        read_ark(row.ark, row.offset, first, min(piece, row.num_frames - first)).mean(1)
+        for first in range(0, row.num_frames, piece)
+    ]
+    return find_pauses(torch.cat(pieces).numpy())
+
+
 def ctc_recognizer(model, tokenizer, device, load=load_feats):
     """A function from rows of a manifest to an ``Output`` each.
 
@@ -270,7 +284,7 @@ def joined(outputs: list[Output], bounds: list[tuple[int, int]], lang: str) -> O
 def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
     """Run a recognizer over one data directory, longest utterances first, and write Kaldi text files.
 
-    Utterances longer than ``config.window`` are heard in overlapping windows. The batches do not depend on the number
+    Utterances longer than ``config.window`` are heard in windows. The batches do not depend on the number
     of processes, so neither do the results.
     """
     import shutil
@@ -290,7 +304,10 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
 
     manifest = Manifest.open(Path(data_dir) / "manifest.arrow")
     window, overlap = round(100 * config.window), round(100 * config.overlap)
-    bounds = [window_bounds(n, window, overlap) for n in manifest.num_frames.tolist()]
+    bounds = []
+    for i, n in enumerate(manifest.num_frames.tolist()):
+        pauses = pauses_of(manifest.row(i)) if config.pauses and 0 < window < n else []
+        bounds.append(window_bounds(n, window, overlap, pauses))
     pieces = [(i, *bound) for i, own in enumerate(bounds) for bound in own]
     plan = batches_in_order(np.array([n for _, _, n in pieces]), config.batch_frames)
     own, found, start = plan[setup.rank :: setup.world_size], {}, time.monotonic()

@@ -1,25 +1,71 @@
-"""Audio of any length by overlapping windows: where they lie, and how their words are joined."""
+"""Audio of any length in windows: where they lie, and how their words are joined."""
 
+from bisect import bisect
+from math import inf
+
+import numpy as np
+
+PAUSE = 20  # frames of 10 ms that must be quiet
+QUIET = 0.2
 MATCH, MISMATCH, GAP = 2.0, -1.0, -1.0  # of the alignment of the words in an overlap
 SLACK = 1.5  # an overlap may hold this many times the words that its share of the time promises
 
 
-def window_bounds(num_frames: int, window: int, overlap: int) -> list[tuple[int, int]]:
+def find_pauses(loudness: np.ndarray) -> list[tuple[int, int]]:
+    """Pauses of a recording, as the frame in their middle and their number of frames.
+
+    A pause is a stretch of ``PAUSE`` frames or more, each nearly as quiet as the quietest: below a fifth of the way
+    from the 5th percentile to the median.
+
+    Args:
+        loudness: (T,), per frame of 10 ms, on a logarithmic scale.
+    """
+    low, middle = np.percentile(loudness, [5, 50])
+    is_quiet = np.concatenate([[False], loudness < low + QUIET * (middle - low), [False]])
+    edges = np.flatnonzero(is_quiet[1:] != is_quiet[:-1])
+    runs = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+    return [((begin + end) // 2, end - begin) for begin, end in runs if end - begin >= PAUSE]
+
+
+def window_bounds(
+    num_frames: int, window: int, overlap: int, pauses: list[tuple[int, int]] = ()
+) -> list[tuple[int, int]]:
     """First frame and number of frames of each window; one if all fits into it, or if ``window`` is 0.
 
-    The last one is as long as the others and begins earlier instead.
+    A window ends in the longest pause of its second half, or else of its first, and the next one begins there. Where
+    there is no pause it has its full length and shares ``overlap`` frames with the next one; the last one then
+    begins earlier instead of being shorter.
 
-    >>> window_bounds(100, 40, 10), window_bounds(30, 40, 10)
-    ([(0, 40), (30, 40), (60, 40)], [(0, 30)])
+    Args:
+        pauses: from ``find_pauses``.
+
+    >>> window_bounds(100, 40, 10), window_bounds(30, 40, 10), window_bounds(70, 40, 10, [(35, 5)])
+    ([(0, 40), (30, 40), (60, 40)], [(0, 30)], [(0, 35), (35, 35)])
     """
-    if not 0 < window < num_frames:
+    if not window:
         return [(0, num_frames)]
-    firsts = range(0, num_frames - window, window - overlap)
-    return [(first, window) for first in (*firsts, num_frames - window)]
+    bounds, first = [], 0
+    while num_frames - first > window:
+        if cut := longest_pause(pauses, first, window):
+            bounds.append((first, cut - first))
+            first = cut
+        else:
+            bounds.append((first, window))
+            first = min(first + window - overlap, num_frames - window)
+    return [*bounds, (first, num_frames - first)]
+
+
+def longest_pause(pauses: list[tuple[int, int]], first: int, window: int) -> int | None:
+    """The frame at which a window from ``first`` on should end, if there is a pause in it."""
+    for begin, end in ((first + window // 2, first + window), (first, first + window // 2)):
+        inside = pauses[bisect(pauses, (begin, inf)) : bisect(pauses, (end, inf))]
+        if inside:
+            return max(inside, key=lambda pause: pause[1])[0]
+    return None
 
 
 def join_windows(bounds: list[tuple[int, int]], words: list[list[str]]) -> list[str]:
-    """The words of a whole recording from those of its windows.
+    """The words of a whole recording from those of its windows; of windows without an overlap all of them.
 
     Args:
         bounds: from ``window_bounds``.
@@ -29,7 +75,8 @@ def join_windows(bounds: list[tuple[int, int]], words: list[list[str]]) -> list[
     for (first, length), (later, _), left, right in zip(
         bounds, bounds[1:], words, words[1:], strict=False
     ):
-        stop, start = seam(left, right, (first + length - later) / length)
+        shared = first + length - later
+        stop, start = seam(left, right, shared / length) if shared else (len(left), 0)
         stops.append(stop)
         starts.append(start)
     stops.append(len(words[-1]))

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
@@ -27,6 +28,7 @@ ATTENTION_TARGETS = (
 IA3_TARGETS = (("k_proj", "v_proj", "down_proj"), ("query_key_value", "dense_4h_to_h"))
 FEED_FORWARD = ("down_proj", "dense_4h_to_h")
 NO_4D_MASK = ("bloom",)  # families that build position biases from a 2-D mask
+LOGITS_AT_ONCE = 1 << 24  # elements, 64 MB in float32, that the loss holds
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -250,17 +252,28 @@ class Llm(nn.Module):
     def loss(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sum of the cross-entropies at labelled positions, their number, and how many are predicted right.
 
-        Logits are computed only where there is a label: with a vocabulary of 150,000 they would be most of the
-        memory of a training step.
+        Logits are computed only where there is a label, and where they are many, in parts that the backward pass
+        computes again: with a vocabulary of 150,000 they would be most of the memory of a training step.
 
         Args:
             hidden: (B, L, H).
             labels: (B, L), negative where nothing is to be predicted.
         """
         labelled = labels >= 0
-        logits, labels = self.logits(hidden[labelled]), labels[labelled]
+        hidden, labels = hidden[labelled], labels[labelled]
+        size = max(1, LOGITS_AT_ONCE // self.model.get_output_embeddings().weight.size(0))
+        if len(labels) <= size:
+            loss, correct = self._loss(hidden, labels)
+        else:
+            parts = zip(hidden.split(size), labels.split(size), strict=True)
+            found = [checkpoint(self._loss, *part, use_reentrant=False) for part in parts]
+            loss, correct = (torch.stack(values).sum() for values in zip(*found, strict=True))
+        return loss, labelled.sum(), correct
+
+    def _loss(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.logits(hidden)
         correct = (logits.detach().argmax(-1) == labels).sum()
-        return F.cross_entropy(logits, labels, reduction="sum"), labelled.sum(), correct
+        return F.cross_entropy(logits, labels, reduction="sum"), correct
 
     @property
     def context_len(self) -> int | None:

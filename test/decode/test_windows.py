@@ -13,7 +13,7 @@ from speechllm.data.ark import plain_bytes
 from speechllm.data.compile import compile_manifest
 from speechllm.data.data_dir import Utterance, write_data_dir
 from speechllm.data.tables import read_table, write_table
-from speechllm.decode.windows import common_words, join_windows, window_bounds
+from speechllm.decode.windows import common_words, find_pauses, join_windows, window_bounds
 from speechllm.errors import UserError
 from speechllm.train.distributed import Setup
 
@@ -32,6 +32,35 @@ def test_windows_cover_every_frame_and_overlap_as_asked(num_frames, overlap):
 
 def test_no_window_is_the_whole():
     assert window_bounds(5000, 0, 0) == [(0, 5000)]
+
+
+def test_pauses_are_long_quiet_stretches():
+    rng = np.random.default_rng(0)
+    loudness = rng.normal(0.0, 1.0, 3000)
+    loudness[400:440] = loudness[2000:2100] = -12.0
+    loudness[1000:1010] = -12.0  # the closure of a stop is none
+    assert find_pauses(loudness) == [(420, 40), (2050, 100)]
+    assert find_pauses(rng.normal(0.0, 1.0, 3000)) == []
+    assert find_pauses(np.zeros(500)) == []
+
+
+def test_windows_end_in_the_longest_pause():
+    pauses = [(30, 20), (60, 25), (80, 40), (95, 20), (130, 30), (320, 20)]
+    bounds = window_bounds(400, 100, 20, pauses)
+    assert bounds[:2] == [(0, 80), (80, 50)]  # the second has one in its first half alone
+    assert bounds[2:] == [(130, 100), (210, 100), (290, 30), (320, 80)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_windows_between_pauses_cover_every_frame(seed):
+    rng = random.Random(seed)
+    middles = sorted(rng.sample(range(1, 5000), rng.randrange(60)))
+    pauses = [(middle, rng.randrange(20, 90)) for middle in middles]
+    bounds = window_bounds(5000, 300, 50, pauses)
+    assert bounds[0][0] == 0 and sum(bounds[-1]) == 5000
+    for (first, length), (later, _) in zip(bounds, bounds[1:], strict=False):
+        assert 0 < length <= 300
+        assert later == first + length in middles or (length == 300 and later <= first + 250)
 
 
 def heard(words: list[str], first: int, length: int) -> list[str]:
@@ -106,7 +135,7 @@ def test_decoding_hears_long_utterances_in_windows(tmp_path):
     texts = {"s-long": rng.sample(range(1000), 900), "s-short": [5, 6, 7], "s-mid": range(20, 60)}
     texts = {u: " ".join(map(str, words)) for u, words in sorted(texts.items())}
     make_set(tmp_path / "set", texts, "en")
-    config = DecodeConfig(window=5.0, overlap=1.0, batch_frames=2000)
+    config = DecodeConfig(window=5.0, overlap=1.0, pauses=False, batch_frames=2000)
     seen = []
 
     def counted(rows):
@@ -120,6 +149,27 @@ def test_decoding_hears_long_utterances_in_windows(tmp_path):
     assert set(read_table(tmp_path / "out/utt2status").values()) == {"ok"}
     assert (tmp_path / "out/nbest/text").read_text().count("s-long") == 1
     assert (tmp_path / "out/nbest/text").read_text().count("s-short") == 2
+
+
+def test_decoding_ends_windows_in_pauses(tmp_path):
+    rng = random.Random(1)
+    words = [rng.randrange(500, 1000) for _ in range(300)]
+    for i in range(4, 300, 5):
+        words[i] = 1  # quiet, and as long as a word
+    make_set(tmp_path / "set", {"s-long": " ".join(map(str, words))}, "en")
+    config, seen = DecodeConfig(window=5.0, overlap=1.0, batch_frames=2000), []
+
+    def noted(rows):
+        seen.extend((row.first, row.num_frames) for row in rows)
+        return recognize(rows)
+
+    setup = Setup(rank=0, world_size=1, device=torch.device("cpu"))
+    bin_decode.decode(noted, tmp_path / "set", tmp_path / "out", config, setup)
+    ends = [first + length for first, length in sorted(seen)]
+    assert all(end % 200 == 180 for end in ends[:-1]) and ends[-1] == 12_000
+    assert [first for first, _ in sorted(seen)][1:] == ends[:-1]
+    said = [word for word in read_table(tmp_path / "out/text")["s-long"].split() if word != "1"]
+    assert said == [str(word) for word in words if word != 1]
 
 
 @pytest.mark.parametrize(("window", "overlap"), [(4.0, 3.0), (4.0, -1.0)])

@@ -204,12 +204,15 @@ def test_speech_llm_learns_one_batch():
     assert loss / weight < 0.25  # it starts above 3; the frozen head leaves a little
 
 
-def test_label_only_logits_have_the_loss_and_gradients_of_full_ones():
+@pytest.mark.parametrize("at_once", [VOCAB * 9, VOCAB * 2, 1], ids="in {} numbers".format)
+def test_label_only_logits_have_the_loss_and_gradients_of_full_ones(monkeypatch, at_once):
+    monkeypatch.setattr("speechllm.models.llm.LOGITS_AT_ONCE", at_once)
     llm = tiny_llama(vocab_size=VOCAB)
     hidden = torch.randn(2, 6, 32, requires_grad=True)
     labels = torch.tensor([[-100, -100, 3, 4, 2, -100], [-100, 5, 2, -100, -100, -100]])
-    loss, count, _ = llm.loss(hidden, labels)
+    loss, count, correct = llm.loss(hidden, labels)
     (grad,) = torch.autograd.grad(loss, hidden)
+    assert correct == (llm.logits(hidden).argmax(-1) == labels).sum()
     full = cross_entropy(llm.logits(hidden).flatten(0, 1), labels.flatten(), reduction="sum")
     (full_grad,) = torch.autograd.grad(full, hidden)
     assert count == 5
