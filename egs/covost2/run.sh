@@ -117,9 +117,9 @@ if run_stage 7 "score" "${exp}"/decode/*/{dev,test}/text "${exp}"/transcripts{,_
     finish_stage "${exp}/results.json"
 fi
 
-if run_stage 8 "analyse" "${exp}/llm/best" "${conf}/decode.yaml" "${data}/test/text" -- "${decode_opts}"; then
+if run_stage 8 "analyse" "${exp}/llm/best" "${conf}"/{decode,fbank}.yaml "${data}/test/text" -- "${decode_opts}"; then
     ${decode_cmd} --gpu "$((ngpu > 0))" "${exp}/log/analyse.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.analyse --metric bleu \
-        --config "${conf}/decode.yaml" --model "${exp}/llm" --out "${exp}/analysis" ${decode_opts} "${data}/test"
+        --config "${conf}/decode.yaml" --fbank_config "${conf}/fbank.yaml" --model "${exp}/llm" --out "${exp}/analysis" ${decode_opts} "${data}/test"
     finish_stage "${exp}"/analysis/{alignment,lengths,listening}.json
 fi
 

@@ -59,11 +59,12 @@ def narrow_band(samples: np.ndarray, sample_rate: int, through: int = NARROW_RAT
     return soxr.resample(soxr.resample(samples, sample_rate, through), through, sample_rate)
 
 
-def plot_distortion(rows: list[dict], path: str | Path):
-    """Draw WER against SNR, against speed, and with a narrow band.
+def plot_distortion(rows: list[dict], path: str | Path, unit: str = "WER (%)"):
+    """Draw a metric against SNR, against speed, and with a narrow band.
 
     Args:
-        rows: ``{kind, level, <system>: WER in percent}``.
+        rows: ``{kind, level, <system>: value}``.
+        unit: of the values.
     """
     import matplotlib
 
@@ -99,7 +100,7 @@ def plot_distortion(rows: list[dict], path: str | Path):
     noise.set_xlabel("SNR (dB)")
     speed.set_xlabel("speed")
     band.set_xlabel("sampling rate")
-    noise.set_ylabel("WER (%)")
+    noise.set_ylabel(unit)
     for axes in (noise, speed, band):
         axes.set_ylim(bottom=0)
         axes.legend(fontsize=7)

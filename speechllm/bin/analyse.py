@@ -198,6 +198,8 @@ def main(argv=None):
     from speechllm.bin.robustness import measure
     from speechllm.data.manifest import Manifest
     from speechllm.data.sampler import spread
+    from speechllm.errors import UserError
+    from speechllm.score.table import UNITS
     from speechllm.train import distributed
 
     device = distributed.init().device
@@ -233,9 +235,15 @@ def main(argv=None):
         if args.robust_utts:
             systems = ctc_maker(args.ctc, device) | {"llm": make_recognizer}
             features = cli.read_config(FbankConfig, args.fbank_config)
+            if features.num_mel_bins != saved["num_mel_bins"]:
+                raise UserError(
+                    f"--fbank_config has {features.num_mel_bins} mel bins, the model {saved['num_mel_bins']}; "
+                    "give its own fbank.yaml"
+                )
             shared = (manifest, args.data_dir, args.robust_utts, features, config.batch_frames)
-            reports["robustness"] = measure(systems, *shared)
-            plot_distortion(reports["robustness"]["conditions"], out / "robustness.png")
+            reports["robustness"] = measure(systems, *shared, args.metric)
+            conditions = reports["robustness"]["conditions"]
+            plot_distortion(conditions, out / "robustness.png", UNITS[args.metric])
     for name, report in reports.items():
         (out / f"{name}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     if rates := reports.get("listening", {}):
@@ -256,7 +264,7 @@ def main(argv=None):
     )
     for case in reports.get("robustness", {}).get("conditions", ()):
         rates = ", ".join(f"{k} {v:.1f}" for k, v in case.items() if k not in ("kind", "level"))
-        print(f"WER, {case['kind']} {case['level']:g}: {rates}")
+        print(f"{args.metric.upper()}, {case['kind']} {case['level']:g}: {rates}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""WER of several systems under noise, babble, other speeds and a narrow band: a part of bin/analyse.
+"""WER or BLEU of several systems under noise, babble, other speeds and a narrow band: a part of bin/analyse.
 
 The audio is read again; nothing but its features changes on the way to the models.
 """
@@ -34,9 +34,15 @@ def distort(samples, kind: str, level: float, others: list, rng, sample_rate: in
 
 
 def robustness(
-    make_recognizers: dict, rows: list, audio: dict, others: dict, fbank, batch_frames: int
+    make_recognizers: dict,
+    rows: list,
+    audio: dict,
+    others: dict,
+    fbank,
+    batch_frames: int,
+    metric: str = "wer",
 ) -> list[dict]:
-    """WER of every system under every condition.
+    """A metric of every system under every condition.
 
     Args:
         make_recognizers: system to a function from a loader of features to a recognizer, see bin/decode.py.
@@ -68,7 +74,7 @@ def robustness(
                 own = [rows[i] for i in batch]
                 outputs = zip(own, recognize(own), strict=True)
                 pairs += [(row.lang, row.text, output.text) for row, output in outputs]
-            found[system] = mean_score(pairs)
+            found[system] = mean_score(pairs, metric)
         report.append(found)
     return report
 
@@ -86,7 +92,15 @@ def read_samples(data_dir, utt_ids: set[str], config: FbankConfig) -> dict:
     }
 
 
-def measure(make_recognizers: dict, manifest, data_dir, num_utts: int, config, batch_frames: int):
+def measure(
+    make_recognizers: dict,
+    manifest,
+    data_dir,
+    num_utts: int,
+    config,
+    batch_frames: int,
+    metric: str,
+):
     """The report of ``robustness`` on utterances that are spread over a set.
 
     Args:
@@ -101,5 +115,5 @@ def measure(make_recognizers: dict, manifest, data_dir, num_utts: int, config, b
     audio = read_samples(data_dir, {row.utt_id for row in rows} | set(babblers), config)
     others = {utt_id: audio[utt_id] for utt_id in babblers}
     fbank = Fbank(config.num_mel_bins, config.sample_rate)
-    report = robustness(make_recognizers, rows, audio, others, fbank, batch_frames)
-    return {"num_utts": len(rows), "conditions": report}
+    report = robustness(make_recognizers, rows, audio, others, fbank, batch_frames, metric)
+    return {"num_utts": len(rows), "metric": metric, "conditions": report}

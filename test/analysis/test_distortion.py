@@ -95,12 +95,15 @@ def test_every_system_hears_the_same_under_every_condition():
     report = robustness(systems, rows, audio, audio, Fbank(), batch_frames=1000)
     assert [(row["kind"], row["level"]) for row in report] == list(CONDITIONS)
     assert all(row["a"] == 0 and row["b"] == 100 for row in report)
+    both = {system: make(system) for system in heard}
+    (clean, *_) = robustness(both, rows, audio, audio, Fbank(), batch_frames=1000, metric="chrf")
+    assert (round(clean["a"]), clean["b"]) == (100, 0)
     for (feats, lens), (other, other_lens) in zip(heard["a"], heard["b"], strict=True):
         assert torch.equal(feats, other) and torch.equal(lens, other_lens)
     clean = Fbank()(audio["u0"])
     torch.testing.assert_close(heard["a"][0][0][0], clean)
-    assert len(heard["a"]) == len(CONDITIONS)
-    for feats, lens in heard["a"][1:]:
+    assert len(heard["a"]) == 2 * len(CONDITIONS)
+    for feats, lens in heard["a"][1 : len(CONDITIONS)]:
         assert lens[0] != len(clean) or not torch.allclose(feats[0, : len(clean)], clean, atol=0.1)
 
 
