@@ -20,8 +20,6 @@ set -euo pipefail
 cd "$(dirname "$0")"
 . ../../utils/path.sh
 . ./db.sh
-. stage.sh
-. table_rows.sh
 
 table="" row="" preset=mini corpora="" langs="en de nl fr es it pt pl" llm="" tag="" ngpu="" nj=""
 . parse_options.sh
@@ -30,15 +28,12 @@ table="" row="" preset=mini corpora="" langs="en de nl fr es it pt pl" llm="" ta
 . "conf/${preset}/defaults.sh"
 tag=${tag:-${preset}} corpora=${corpora:-${MLS}}
 
-table_cmd() {
-    python -m speechllm.bin.table "$1" --spec "conf/${preset}/tables/${table}.yaml" --preset "${preset}" --tag "${tag}" \
-        --corpora "${corpora:-data/${tag}/corpus}" --langs "${langs}" --llm "${llm}" --row "${row}" --more="--ngpu ${ngpu}"
-}
-plan=$(table_cmd plan)
-./run.sh --preset "${preset}" --tag "${tag}" --corpora "${corpora}" --langs "${langs}" --llm "${llm}" --ngpu "${ngpu}" --stop_stage 7
-
 [ "${ngpu}" -eq 0 ] || nj=${nj:-1} # a row takes all of them
-run_rows "${nj:-$(nproc)}" "exp/${tag}/tables/log/${table}" <<<"${plan}"
 
-table_cmd write
-[ -z "${failed}" ] || die "table ${table}: these rows have failed: ${failed}"
+table=(--spec "conf/${preset}/tables/${table}.yaml" --preset "${preset}" --tag "${tag}" --row "${row}"
+    --corpora "${corpora:-data/${tag}/corpus}" --langs "${langs}" --llm "${llm}" --nj "${nj:-$(nproc)}"
+    --more="--ngpu ${ngpu}")
+python -m speechllm.bin.table plan "${table[@]}" >/dev/null # what is wrong with them is said before an hour of training
+[ -f "exp/${tag}/results.json" ] || ./run.sh --preset "${preset}" --tag "${tag}" --corpora "${corpora}" --langs "${langs}" \
+    --llm "${llm}" --ngpu "${ngpu}" --stop_stage 7
+exec python -m speechllm.bin.table run "${table[@]}"

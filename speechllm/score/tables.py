@@ -1,10 +1,9 @@
-"""Tables of several runs: which commands make their rows, and the figures of the finished ones."""
+"""Tables of several runs: their rows, and the figures of the finished ones."""
 
 import csv
 import io
 import json
-import shlex
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
 import yaml
@@ -13,7 +12,6 @@ from speechllm.errors import UserError
 from speechllm.score.results import read_results
 from speechllm.score.table import ERROR_METRICS, UNITS
 
-ALIGNMENT_ALONE = ["--analysis_opts", "--listen_utts 0 --robust_utts 0 --num_plots 1"]
 ALIGNMENT = ("monotonicity", "sharpness")  # of analysis/alignment.json
 
 
@@ -100,29 +98,24 @@ class Runs:
         return "/".join([self.tag, "tables", *names])
 
 
-@dataclass(frozen=True)
-class Job:
-    """Calls of run.sh, each as its options, that run one after the other.
-
-    Args:
-        name: a row's, or that of one of several jobs that make it, or of what rows share.
-    """
-
-    name: str
-    calls: list[list[str]]
-
-
 def read_spec(path: Path) -> TableSpec:
     """Read a table's YAML.
 
     Raises:
-        UserError: no such table, an unknown key, two rows of one name, or the run of a row that is not there.
+        UserError: no such table; not YAML; a key that is missing or unknown; two rows of one name; the run of a row
+            that is not there.
     """
     if not path.is_file():
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
         raise UserError(f"table {path.stem}: no {path}; there are tables {' '.join(known)}")
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    rows = [make(TableRow, row, path) for row in values.pop("rows")]
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    found = values.pop("rows", None) if isinstance(values, dict) else None
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise UserError(f"{path}: 'rows' should be a list of mappings, one for each row")
+    rows = [make(TableRow, row, path) for row in found]
     names = [row.name for row in rows]
     if double := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"{path}: row {double[0]} stands there twice")
@@ -135,103 +128,19 @@ def read_spec(path: Path) -> TableSpec:
 
 
 def make(kind, values: dict, path: Path):
-    """A dataclass from a mapping with exactly its keys."""
+    """A dataclass from a mapping of its fields, of which those without default must be there."""
     known = {f.name for f in fields(kind)}
+    needed = [f.name for f in fields(kind) if f.default is f.default_factory is MISSING]
+    if missing := [name for name in needed if name not in values]:
+        where = f"row {values['name']}" if "name" in values else kind.__name__
+        raise UserError(f"{path}: {where}: key {missing[0]!r} is missing")
     if unknown := sorted(values.keys() - known):
         raise UserError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
     return kind(**values)
 
 
-def plan(spec: TableSpec, runs: Runs, only: str = "") -> tuple[list[Job], list[Job]]:
-    """What several rows may need, and then the rows themselves.
-
-    Args:
-        only: name of the one row that is wanted.
-
-    Raises:
-        UserError: the table has no such row.
-    """
-    wanted = {row.run or row.name for row in spec.rows if only in ("", row.name)}
-    if not wanted:
-        names = " ".join(row.name for row in spec.rows)
-        raise UserError(f"table {runs.number} has no row {only!r}; it has {names}")
-    rows = [row for row in spec.rows if row.name in wanted]
-    shared = [job for row in rows for job in models_of(row, spec, runs)]
-    shared = list({job.name: job for job in shared}.values())
-    return shared, [job for row in rows for job in jobs_of(row, spec, runs)]
-
-
-def models_of(row: TableRow, spec: TableSpec, runs: Runs) -> list[Job]:
-    """Jobs that pretrain the encoder and the small LLM of a row, if it has others than the preset."""
-    jobs, common = [], shared_data(runs)
-    if row.llm in spec.llms:
-        options = ["--tag", runs.tag_of("llms", row.llm), "--mini_llm_opts", spec.llms[row.llm]]
-        options = [*common, *options, "--stage", "3", "--stop_stage", "3"]
-        jobs.append(Job(f"llms/{row.llm}", [options]))
-    if row.encoder:
-        if row.encoder not in spec.encoders:
-            raise UserError(f"row {row.name}: the table has no encoder {row.encoder!r}")
-        options = ["--tag", runs.tag_of("encoders", row.encoder), "--llm", runs.llm]
-        options += ["--ctc_opts", spec.encoders[row.encoder], "--stage", "3", "--stop_stage", "4"]
-        jobs.append(Job(f"encoders/{row.encoder}", [[*common, *options]]))
-    return jobs
-
-
-def jobs_of(row: TableRow, spec: TableSpec, runs: Runs) -> list[Job]:
-    """Jobs that make a row, once there are the models that it shares with others."""
-    if row.is_preset:
-        return [Job(row.name, [preset_analysis(runs)])] if spec.alignment else []
-    tag, ctc, llm = runs.tag_of(runs.number, row.name), f"exp/{runs.tag}/ctc", row.llm or runs.llm
-    if row.monolingual:
-        jobs = []
-        for lang in runs.langs:
-            own = own_data(runs, [lang], monolingual_tag(row, lang, runs), llm)
-            train = [*own, "--stage", "1", "--stop_stage", "4"]
-            score = [*own, "--stage", "6", "--stop_stage", "7"]
-            jobs.append(Job(f"{row.name}_{lang}", [train, score]))
-        return jobs
-    if row.subset:
-        options = ["--subset", row.subset, "--llm_opts", row.llm_opts]
-        own = own_data(runs, runs.langs, tag, llm)
-        return [Job(row.name, [[*own, *options, "--stage", "1", "--stop_stage", "7"]])]
-    if row.lm:
-        options = ["--tag", tag, "--ctc", ctc, "--llm", llm, "--lm", runs.corpora or "train"]
-        options = [*shared_data(runs), *options, "--stage", "6", "--stop_stage", "7"]
-        return [Job(row.name, [options])]
-    if row.llm in spec.llms:
-        llm = f"exp/{runs.tag_of('llms', row.llm)}/base_llm"
-    if row.encoder:
-        ctc = f"exp/{runs.tag_of('encoders', row.encoder)}/ctc"
-    options = ["--tag", tag, "--ctc", ctc, "--llm", llm, "--llm_opts", row.llm_opts]
-    options += [*shlex.split(row.opts), "--stage", "5"]
-    options += ["--stop_stage", "8", *ALIGNMENT_ALONE] if spec.alignment else ["--stop_stage", "7"]
-    return [Job(row.name, [[*shared_data(runs), *options]])]
-
-
-def shared_data(runs: Runs) -> list[str]:
-    """Options of a run on the data of the preset's own."""
-    return ["--preset", runs.preset, "--data", f"data/{runs.tag}", *runs.more]
-
-
-def preset_analysis(runs: Runs) -> list[str]:
-    """Options that analyse the preset's own run."""
-    options = own_data(runs, runs.langs, runs.tag, "")
-    return [*options, "--stage", "8", "--stop_stage", "8"]
-
-
-def own_data(runs: Runs, langs: list[str], tag: str, llm: str) -> list[str]:
-    """Options of a run that prepares its own data of the same corpora."""
-    options = ["--preset", runs.preset, *runs.more, "--corpora", runs.corpora]
-    return [*options, "--langs", " ".join(langs), "--tag", tag, "--llm", llm]
-
-
 def monolingual_tag(row: TableRow, lang: str, runs: Runs) -> str:
     return runs.tag_of(runs.number, f"{row.name}_{lang}")
-
-
-def as_shell(jobs: list[Job]) -> str:
-    """Lines of a job's name and the options of one of its calls as shell words."""
-    return "".join(f"{job.name} {shlex.join(call)}\n" for job in jobs for call in job.calls)
 
 
 def figures(row: TableRow, runs: Runs, exp: Path, metric: str = "wer") -> list[dict]:

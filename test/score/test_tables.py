@@ -2,15 +2,22 @@
 
 import csv
 import json
+import os
 import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import yaml
 
 from speechllm.bin import table
+from speechllm.bin.table_jobs import Job, plan, run_jobs
 from speechllm.errors import UserError
 from speechllm.score.results import KEYS
-from speechllm.score.tables import Runs, plan, read_spec
+from speechllm.score.tables import Runs, read_spec
 
 SPEC = {
     "title": "Things",
@@ -118,10 +125,59 @@ def test_plan_is_printed_as_shell_words(spec_file, capsys):
     table.main(
         ["plan", "--spec", str(spec_file), "--preset", "mini", "--tag", "t", "--row", "more"]
     )
-    nothing_shared, line = capsys.readouterr().out.splitlines()
-    assert nothing_shared == ""
-    name, *options = shlex.split(line)
-    assert name == "more" and options[options.index("--llm_opts") + 1] == "--a 1 --b '2 3'"
+    (line,) = capsys.readouterr().out.splitlines()
+    name, script, *options = shlex.split(line)
+    assert (name, script) == ("more:", "./run.sh")
+    assert options[options.index("--llm_opts") + 1] == "--a 1 --b '2 3'"
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    """A folder whose run.sh notes when it begins and ends, with how many threads, and may fail or take long."""
+    script = tmp_path / "run.sh"
+    script.write_text(
+        "#!/bin/bash\n"
+        'echo "begin $1 ${OMP_NUM_THREADS}" >>calls; sleep "$2"\n'
+        '[ "${3-}" != bad ] || { echo "no luck"; exit 1; }\n'
+        'echo "end $1" >>calls\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_jobs_run_side_by_side_and_one_that_fails_stops_itself_alone(recipe, capsys):
+    jobs = [
+        Job("a", [["a1", "0.6"], ["a2", "0"]]),
+        Job("b/x", [["b1", "0", "bad"], ["b2", "0"]]),
+        Job("c", [["c1", "0"]]),
+    ]
+    assert run_jobs(jobs, 2, recipe / "log", num_threads=5) == ["b/x"]
+    calls = (recipe / "calls").read_text().splitlines()
+    assert {"begin a1 2", "begin b1 2"} == set(calls[:2])
+    assert calls.index("end c1") < calls.index("end a1") < calls.index("begin a2 2")
+    assert not any("b2" in call for call in calls)
+    said = capsys.readouterr().out
+    assert "b/x: failed: no luck" in said and "a: done in" in said
+    assert (recipe / "log/b_x.log").read_text() == "no luck\n"
+
+
+def test_jobs_are_stopped_where_the_table_is_interrupted(recipe):
+    options = ["--preset", "mini", "--tag", "t", "--spec"]
+    (recipe / "conf").mkdir()
+    rows = [{"name": "a", "label": "a", "opts": "--x 1"}]
+    (recipe / "conf/1.yaml").write_text(yaml.safe_dump({"title": "T", "axis": "x", "rows": rows}))
+    (recipe / "run.sh").write_text("#!/bin/bash\necho $$ >pid; sleep 60; touch survived\n")
+    command = [sys.executable, "-m", "speechllm.bin.table", "run", *options, "conf/1.yaml"]
+    env = os.environ | {"PYTHONPATH": str(Path(table.__file__).parents[2])}
+    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE)
+    while not (recipe / "pid").exists() or not (recipe / "pid").read_text().strip():
+        time.sleep(0.05)
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((recipe / "pid").read_text()), 0)
 
 
 def write_results(folder, values, system="llm"):
@@ -187,6 +243,8 @@ def test_tables_with_alignment_analyse_every_row_and_show_it(spec_file, tmp_path
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"rows": [{"name": "a"}]}, "row a: key 'label' is missing"),
+        ({"rows": 3}, "'rows' should be a list"),
         ({"rows": [{"name": "a", "label": "a", "colour": 1}]}, "unknown key 'colour'"),
         ({"rows": [{"name": "a", "label": "a"}] * 2}, "row a stands there twice"),
         ({"rows": [{"name": "a", "label": "a", "encoder": "e"}]}, "no encoder 'e'"),
