@@ -135,16 +135,12 @@ def run_training(
     settings = limit_steps(config.optim, train_frames, config.data.batch_frames, setup)
     options: TrainConfig = config.train
     wrapped = wrap(model, setup, options.parallel, options.activation_checkpointing)
+    groups = optim.param_groups(wrapped, lr_scales or {})
     if settings.optimizer == "muon":
-        matrices = hidden_matrices(unwrap(wrapped))
-        if lr_scales:
-            raise UserError(
-                "optim.optimizer: muon knows no encoder_lr_scale; set it to 1, or use adamw"
-            )
-        ids = {id(p) for p in matrices}
+        ids = {id(p) for p in hidden_matrices(unwrap(wrapped))}
         optimizer = MuonAdamW(
-            matrices,
-            [p for p in wrapped.parameters() if p.requires_grad and id(p) not in ids],
+            [g | {"params": [p for p in g["params"] if id(p) in ids]} for g in groups],
+            [g | {"params": [p for p in g["params"] if id(p) not in ids]} for g in groups],
             settings.muon_lr,
             settings.lr,
             settings.weight_decay,
@@ -159,7 +155,7 @@ def run_training(
         )
     else:
         optimizer, schedule = optim.make(
-            optim.param_groups(wrapped, lr_scales or {}),
+            groups,
             lr=settings.lr,
             warmup_steps=settings.warmup_steps,
             schedule=settings.schedule,

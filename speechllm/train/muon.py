@@ -4,8 +4,10 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from speechllm.errors import UserError
+from speechllm.train.optim import as_groups, decayed_groups
 
 NUM_ITERATIONS = 3  # five are usual; they cost a small encoder as much time as its gradients
 COEFFICIENTS = (
@@ -100,8 +102,8 @@ class MuonAdamW:
     than half the steps that AdamW alone takes to the same loss.
 
     Args:
-        matrices: 2-D weights between hidden layers.
-        others: embeddings, output layers, biases, gains, convolutions.
+        matrices: 2-D weights between hidden layers, or groups of them as ``optim.param_groups`` gives them.
+        others: embeddings, output layers, biases, gains, convolutions; likewise.
         matrix_lr, lr: their peak rates.
 
     Raises:
@@ -110,30 +112,26 @@ class MuonAdamW:
 
     def __init__(
         self,
-        matrices: Iterable[Tensor],
-        others: Iterable[Tensor],
+        matrices: Iterable,
+        others: Iterable,
         matrix_lr: float,
         lr: float,
         weight_decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.98),
     ):
-        matrices, others = list(matrices), list(others)
-        if any(isinstance(p, torch.distributed.tensor.DTensor) for p in matrices):
+        matrices = [
+            group | {"lr": matrix_lr * group["lr_scale"], "peak_lr": matrix_lr * group["lr_scale"]}
+            for group in as_groups(matrices)
+        ]
+        if any(isinstance(p, DTensor) for group in matrices for p in group["params"]):
             raise UserError(
                 "optim.optimizer: muon needs whole matrices; with train.parallel fsdp use adamw"
             )
+        groups = decayed_groups(others, lr, weight_decay)
+        others = [p for group in groups for p in group["params"]]
         fused = {p.device.type for p in others} <= {"cpu", "cuda"}
-        decayed, plain = [p for p in others if p.ndim >= 2], [p for p in others if p.ndim < 2]
-        groups = [
-            {"params": members, "weight_decay": decay}
-            for members, decay in ((decayed, weight_decay), (plain, 0.0))
-            if members
-        ]
         self.adamw = torch.optim.AdamW(groups, lr=lr, betas=betas, fused=fused)
         self.muon = Muon(matrices, matrix_lr, weight_decay)
-        for optimizer, peak_lr in ((self.adamw, lr), (self.muon, matrix_lr)):
-            for group in optimizer.param_groups:
-                group["peak_lr"] = peak_lr
         self.num_others = len(others)
 
     @property

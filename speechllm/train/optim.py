@@ -90,6 +90,36 @@ def param_groups(model: nn.Module, lr_scales: Mapping[str, float]) -> list[dict]
     return [group for group in (*groups, rest) if group["params"]]
 
 
+def as_groups(params: Iterable) -> list[dict]:
+    """Groups ``{"params", "lr_scale"}`` of parameters that learn, from parameters or from such groups."""
+    params = list(params)
+    given = params if params and isinstance(params[0], dict) else [{"params": params}]
+    groups = [
+        {
+            "params": [p for p in group["params"] if p.requires_grad],
+            "lr_scale": group.get("lr_scale", 1.0),
+        }
+        for group in given
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def decayed_groups(params: Iterable, lr: float, weight_decay: float) -> list[dict]:
+    """Groups of an optimizer with their peak rates: of each given group matrices, with decay, and the rest without."""
+    groups = []
+    for group in as_groups(params):
+        peak_lr = lr * group["lr_scale"]
+        for decay, members in (
+            (weight_decay, [p for p in group["params"] if p.ndim >= 2]),
+            (0.0, [p for p in group["params"] if p.ndim < 2]),
+        ):
+            if members:
+                groups.append(
+                    {"params": members, "lr": peak_lr, "peak_lr": peak_lr, "weight_decay": decay}
+                )
+    return groups
+
+
 def make(
     params: Iterable,
     *,
@@ -113,21 +143,8 @@ def make(
     Raises:
         UserError: see ``make_schedule``; or nothing learns.
     """
-    params = list(params)
-    given = params if params and isinstance(params[0], dict) else [{"params": params}]
-    groups, devices = [], set()
-    for group in given:
-        learning = [p for p in group["params"] if p.requires_grad]
-        devices |= {p.device.type for p in learning}
-        peak_lr = lr * group.get("lr_scale", 1.0)
-        for decay, members in (
-            (weight_decay, [p for p in learning if p.ndim >= 2]),
-            (0.0, [p for p in learning if p.ndim < 2]),
-        ):
-            if members:
-                groups.append(
-                    {"params": members, "lr": peak_lr, "peak_lr": peak_lr, "weight_decay": decay}
-                )
+    groups = decayed_groups(params, lr, weight_decay)
+    devices = {p.device.type for group in groups for p in group["params"]}
     if not groups:
         raise UserError(
             "nothing to train: every weight of the model is frozen; "

@@ -34,6 +34,22 @@ def test_matrix_updates_are_orthogonal_and_the_rest_is_adamw():
     assert ((singular[:3] > 0.3) & (singular[:3] < 1.7)).all()  # the gradient has rank 3
 
 
+def test_groups_learn_at_their_own_share_of_both_rates():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Linear(5, 3))
+    twin, start = copy.deepcopy(model), copy.deepcopy(model)
+    scaled = [{"params": [twin[0].weight], "lr_scale": 0.25}]
+    others = [
+        {"params": [twin[0].bias], "lr_scale": 0.5},
+        {"params": list(twin[1].parameters()), "lr_scale": 1.0},
+    ]
+    steps(model, make(model), [0])
+    steps(twin, MuonAdamW(scaled, others, 0.02, 1e-3), [0])
+    for name, share in (("0.weight", 0.25), ("0.bias", 0.5), ("1.weight", 1.0)):
+        before, whole, part = (m.get_parameter(name) for m in (start, model, twin))
+        torch.testing.assert_close(part - before, share * (whole - before), rtol=1e-3, atol=1e-7)
+
+
 @pytest.mark.parametrize("num_steps", [1, 2, 3])
 def test_state_survives_saving(num_steps):
     torch.manual_seed(0)
