@@ -12,7 +12,7 @@ from speechllm.errors import UserError
 CHUNK = 1024  # positions whose logits are computed at once
 # After the first pass, only so much of a draft is checked as its quality so far promises to be right: it saves
 # computing where that is dear (a CPU, large batches) and costs hardly any passes.
-MIN_GUESS, GROWTH = 4, 2
+MIN_GUESS, GROWTH = 8, 4
 
 
 @dataclass
@@ -47,16 +47,27 @@ class Draft:
     The place is the end of the draft's beginning with the least edit distance to the output so far. Of several,
     one that ends in the output's last token is best, and else the latest: wrong tokens are more often replaced
     than left out.
+
+    Attributes:
+        agreed: the output is a beginning of the draft, ``position`` tokens long.
     """
 
     def __init__(self, token_ids: list[int]):
         self.token_ids = np.array(token_ids, dtype=np.int64)
-        self.distances = np.arange(len(token_ids) + 1)  # of the output to the first j tokens
-        self.position = 0
+        self.at = np.arange(len(token_ids) + 1)
+        self.distances = self.at  # of the output to the first j tokens
+        self.position, self.agreed = 0, True
 
     def write(self, token: int):
         """The output has one more token."""
-        at = np.arange(len(self.distances))
+        self.agreed &= (
+            self.position < len(self.token_ids) and self.token_ids[self.position] == token
+        )
+        if self.agreed:  # the distances need no counting
+            self.position += 1
+            self.distances = abs(self.at - self.position)
+            return
+        at = self.at
         agrees = np.append(False, self.token_ids == token)
         new = self.distances + 1
         new[1:] = np.minimum(new[1:], self.distances[:-1] + ~agrees[1:])

@@ -18,13 +18,15 @@ import common
 import epochs
 import llama
 import manifest
+import numpy as np
 import torch
 
 from speechllm import build
-from speechllm.config import TrainCtcConfig, TrainLlmConfig
+from speechllm.config import DecodeConfig, TrainCtcConfig, TrainLlmConfig
 from speechllm.data.manifest import Manifest
-from speechllm.data.sampler import plan_batches
+from speechllm.data.sampler import batches_in_order, plan_batches
 from speechllm.decode.llm import greedy
+from speechllm.decode.windows import window_bounds
 from speechllm.models.adaptors.stack import StackAdaptor
 from speechllm.models.speech_llm import SpeechLlm
 
@@ -34,7 +36,7 @@ CURVES = {  # size on the x axis: its values, those where everything is small
     "utterances of 5 s in a batch, training": ((1, 2, 4, 8, 16, 32), (1, 2)),
     "vocabulary, training": ((1_000, 4_000, 16_000, 64_000, 250_000), (40, 80)),
     "frames stacked, training": ((1, 2, 3, 6, 12), (1, 2)),
-    "seconds of an utterance, decoding": ((1, 5, 20, 60, 180, 600), (0.5, 1)),
+    "seconds of an utterance, decoding": ((1, 5, 20, 60, 180, 600, 1_800, 10_800), (0.5, 1)),
     "utterances in a manifest, planning": ((10_000, 100_000, 1_000_000, 10_000_000), (100, 1_000)),
 }
 
@@ -74,12 +76,18 @@ def train(num_utts: int, seconds: float, vocab_size: int, stack_factor: int, sma
 
 
 def decode(seconds: float, vocab_size: int, small: bool) -> dict:
-    model, batch = make_model(vocab_size, 1, small).eval(), make_batch(1, seconds, vocab_size)
+    """Greedy search without drafts, in windows as bin/decode has them; features come batch by batch."""
+    model = make_model(vocab_size, 1, small).eval()
+    window, overlap = round(100 * DecodeConfig.window), round(100 * DecodeConfig.overlap)
+    bounds = window_bounds(int(100 * seconds), window, overlap)
+    lens = np.array([num_frames for _, num_frames in bounds])
 
     @torch.no_grad()
     def run():
-        rows, _ = model.rows(batch["feats"], batch["feat_lens"], batch["prompts"])
-        greedy(model.llm, rows, [len(batch["targets"][0])], llama.EOS_ID)
+        for own in batches_in_order(lens, DecodeConfig.batch_frames):
+            batch = make_batch(len(own), lens[own].max() / 100, vocab_size)
+            rows, _ = model.rows(batch["feats"], batch["feat_lens"], batch["prompts"])
+            greedy(model.llm, rows, [len(target) for target in batch["targets"]], llama.EOS_ID)
 
     return cost(run)
 
