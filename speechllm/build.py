@@ -270,6 +270,26 @@ def load_ctc_model(folder: str | Path) -> tuple[CtcModel, Path]:
     return model.eval(), path
 
 
+def load_ctc_listener(folder: str | Path) -> tuple[CtcModel, Path]:
+    """As ``load_ctc_model``; of a speech LLM it is the encoder as it has learnt on, with its CTC layer.
+
+    Raises:
+        UserError: the folder holds another model, or a speech LLM without a CTC layer.
+    """
+    path = checkpoint_path(folder)
+    saved = read_checkpoint_config(path)
+    if saved["model"] != "speech_llm":
+        return load_ctc_model(folder)
+    weights = load_file(path / "model.safetensors")
+    if "ctc_head.weight" not in weights:
+        raise UserError(f"{folder}: this speech LLM was trained without a CTC layer")
+    config = nested(TrainCtcConfig, {"encoder": saved["encoder"]})
+    model = build_ctc_model(config, saved["num_units"], saved["num_mel_bins"])
+    heard = {k: v for k, v in weights.items() if k.startswith(("speech.", "ctc_head."))}
+    model.load_state_dict({k.replace("ctc_head.", "head.", 1): v for k, v in heard.items()})
+    return model.eval(), path
+
+
 def load_encoder_decoder(folder: str | Path) -> tuple[EncoderDecoder, Path]:
     """The encoder-decoder of an experiment folder, in eval mode, and its checkpoint's path."""
     path = checkpoint_path(folder)

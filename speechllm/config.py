@@ -247,7 +247,7 @@ class TrainLlmConfig:
         "causal"  # prefix: audio positions see each other both ways
     )
     train_encoder: bool = True
-    encoder_lr_scale: float = 1.0  # the encoder's learning rate as a share of optim.lr
+    encoder_lr_scale: float = 1.0  # the encoder's learning rates as a share of the others
     soft_text: bool = False  # add to the adaptor's output the LLM's embeddings of what CTC hears
     alignment_weight: float = (
         0.0  # of a cosine loss that pulls speech to the text embeddings that CTC hears

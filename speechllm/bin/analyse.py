@@ -264,7 +264,8 @@ def main(argv=None):
     )
     for case in reports.get("robustness", {}).get("conditions", ()):
         rates = ", ".join(f"{k} {v:.1f}" for k, v in case.items() if k not in ("kind", "level"))
-        print(f"{args.metric.upper()}, {case['kind']} {case['level']:g}: {rates}")
+        heard = case["kind"] if case["kind"] == "clean" else f"{case['kind']} {case['level']:g}"
+        print(f"{args.metric.upper()}, {heard}: {rates}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,11 @@ def get_parser(argv=None):
     )
     parser.add_argument("--model", required=True, help="experiment folder of a speech LLM")
     parser.add_argument("--llm", default="", help="its LLM, if it is not where it was in training")
-    parser.add_argument("--ctc", default="", help="experiment folder of the cascade's CTC model")
+    parser.add_argument(
+        "--ctc",
+        default="",
+        help="experiment folder of the cascade's CTC model, or of a speech LLM that has learnt on from one",
+    )
     parser.add_argument("--fbank", default="", help="YAML of the extract_fbank command")
     parser.add_argument("--out", required=True, help="folder to write below")
     return parser
@@ -244,7 +248,7 @@ def main(argv=None):
     systems = Systems(model.to(setup.device), template, config.max_tokens, setup.device)
     ctc = None
     if args.ctc:
-        ctc, ctc_path = build.load_ctc_model(args.ctc)
+        ctc, ctc_path = build.load_ctc_listener(args.ctc)
         ctc, units = ctc.to(setup.device), CtcTokenizer(ctc_path / "units.model")
     for name, dialogues, snr in tests:
         feats, heard = load_audio(dialogues, fbank, snr), None

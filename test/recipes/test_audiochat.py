@@ -6,8 +6,10 @@ import re
 import shutil
 
 import pytest
+import torch
 from recipes.conftest import run
 
+from speechllm import build
 from speechllm.bin import chat, converse, merge_responses, respond, train_llm
 from speechllm.data.data_dir import read_data_dir
 from speechllm.data.dialogue import read_dialogues
@@ -171,6 +173,20 @@ def test_transcripts_can_be_the_targets(finished, tmp_path, capsys):
     ]
     train_llm.main([str(word) for word in options])
     assert "finished" in capsys.readouterr().out or (tmp_path / "llm/best").exists()
+
+
+def test_the_cascade_can_hear_with_the_encoder_that_has_learnt_on(finished):
+    exp = finished[0] / "exp/small"
+    model, _, _ = build.load_speech_llm(exp / "llm")
+    feats, lens = torch.randn(2, 130, 80), torch.tensor([130, 90])
+    with torch.no_grad():
+        frames, frame_lens = model.listen(feats, lens)
+        expected = model.ctc_log_probs(frames)
+        heard, heard_lens = build.load_ctc_listener(exp / "llm")[0].log_probs(feats, lens)
+        before, _ = build.load_ctc_listener(exp / "ctc")[0].log_probs(feats, lens)
+    torch.testing.assert_close(heard, expected)
+    assert torch.equal(heard_lens, frame_lens)
+    assert not torch.allclose(before, expected)
 
 
 def test_an_llm_without_chat_template_stops_before_any_answer(finished, tmp_path):
