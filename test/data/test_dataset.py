@@ -142,3 +142,12 @@ def test_units_of_every_audio_part_go_along(manifest, tokenizer):
     assert batch["unit_lens"].tolist() == [len(units) for units in wanted]
     for row, units in zip(batch["units"].tolist(), wanted, strict=True):
         assert row[: len(units)] == units and not any(row[len(units) :])
+
+
+def test_every_utterance_brings_its_languages_share_of_masking(manifest):
+    masking = {lang: 0.25 + i for i, lang in enumerate(manifest.langs)}
+    dataset = LlmDataset(manifest, lambda row: [0], lambda row: [2], masking=masking)
+    batch = collate_llm([dataset[i] for i in (3, 0)])
+    assert batch["target_masking"].tolist() == [masking[manifest.row(i).lang] for i in (3, 0)]
+    plain = LlmDataset(manifest, lambda row: [0], lambda row: [2])
+    assert "target_masking" not in collate_llm([plain[0]])
