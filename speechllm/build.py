@@ -47,6 +47,11 @@ ADAPTORS = {
     "ctc_compressor": CtcCompressorAdaptor,
 }
 ADAPTERS = {"ia3": Llm.add_ia3, "oft": Llm.add_oft}  # beside LoRA
+MODELS = {  # what a checkpoint calls the model that it holds
+    "ctc": "a CTC model",
+    "encoder_decoder": "an encoder-decoder",
+    "speech_llm": "a speech LLM",
+}
 NO_PEFT = NoPeftConfig()
 
 
@@ -106,17 +111,10 @@ def build_llm(config: LlmConfig, name: str) -> Llm:
     return load_llm(name, config.dtype, config.attention)
 
 
-def adapt_llm(
-    llm: Llm,
-    lora: LoraConfig,
-    config: LlmConfig,
-    peft: NoPeftConfig | Ia3Config | OftConfig = NO_PEFT,
+def check_adapters(
+    lora: LoraConfig, config: LlmConfig, peft: NoPeftConfig | Ia3Config | OftConfig = NO_PEFT
 ):
-    """Make trainable what the config asks for: nothing, adapters, or everything.
-
-    Raises:
-        UserError: it asks for more than one of them.
-    """
+    """Raise a UserError if a config asks for more than one of LoRA, other adapters, and all weights."""
     if peft.type != "none" and lora.rank > 0:
         raise UserError(
             f"peft.type: {peft.type} stands in the place of LoRA, but lora.rank is {lora.rank}; set lora.rank: 0"
@@ -130,6 +128,30 @@ def adapt_llm(
                 f"llm.{key}: true trains all weights, but {found}; set {none}, "
                 f"or llm.{key}: false to train the adapters alone"
             )
+
+
+def check_llm_training(config: TrainLlmConfig):
+    """Raise a UserError if settings contradict each other: before an LLM is loaded."""
+    check_adapters(config.lora, config.llm, config.peft)
+    if config.packing and config.distill_weight:
+        raise UserError(
+            "packing and distill_weight do not go together: the text prompts are not packed; "
+            "set packing: false"
+        )
+
+
+def adapt_llm(
+    llm: Llm,
+    lora: LoraConfig,
+    config: LlmConfig,
+    peft: NoPeftConfig | Ia3Config | OftConfig = NO_PEFT,
+):
+    """Make trainable what the config asks for: nothing, adapters, or everything.
+
+    Raises:
+        UserError: see ``check_adapters``.
+    """
+    check_adapters(lora, config, peft)
     if config.finetune or config.from_scratch:
         llm.finetune_all()
     elif lora.rank > 0:
@@ -214,6 +236,25 @@ def read_checkpoint_config(path: Path) -> dict:
     return yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
 
 
+def model_kind(folder: str | Path) -> str:
+    """Which of ``MODELS`` an experiment folder holds."""
+    return read_checkpoint_config(checkpoint_path(folder))["model"]
+
+
+def open_checkpoint(folder: str | Path, kind: str) -> tuple[dict, Path]:
+    """The config of an experiment folder's checkpoint, and its path.
+
+    Raises:
+        UserError: it holds no model, or not one of this kind.
+    """
+    path = checkpoint_path(folder)
+    saved = read_checkpoint_config(path)
+    if saved["model"] != kind:
+        held = MODELS.get(saved["model"], saved["model"])
+        raise UserError(f"{folder}: holds {held}, not {MODELS[kind]}")
+    return saved, path
+
+
 def restore(model: torch.nn.Module, path: Path):
     """Fill a model from a checkpoint; only the base LLM's own weights, which it names, are not in it.
 
@@ -259,10 +300,7 @@ def nested(config_class, values: dict):
 
 def load_ctc_model(folder: str | Path) -> tuple[CtcModel, Path]:
     """The CTC model of an experiment folder, in eval mode, and its checkpoint's path (units.model lies there)."""
-    path = checkpoint_path(folder)
-    saved = read_checkpoint_config(path)
-    if saved["model"] != "ctc":
-        raise UserError(f"{folder}: holds a {saved['model']} model, not a CTC model")
+    saved, path = open_checkpoint(folder, "ctc")
     model = build_ctc_model(
         nested(TrainCtcConfig, saved["config"]), saved["num_units"], saved["num_mel_bins"]
     )
@@ -292,8 +330,7 @@ def load_ctc_listener(folder: str | Path) -> tuple[CtcModel, Path]:
 
 def load_encoder_decoder(folder: str | Path) -> tuple[EncoderDecoder, Path]:
     """The encoder-decoder of an experiment folder, in eval mode, and its checkpoint's path."""
-    path = checkpoint_path(folder)
-    saved = read_checkpoint_config(path)
+    saved, path = open_checkpoint(folder, "encoder_decoder")
     config = nested(TrainEncoderDecoderConfig, saved["config"])
     model = build_encoder_decoder(config, saved["num_units"], saved["num_mel_bins"])
     restore(model, path)
@@ -331,16 +368,16 @@ def init_encoder(speech: SpeechEncoder, source: str | Path):
 
 
 def init_speech_llm(model: SpeechLlm, source: str | Path):
-    """Start a speech LLM from another, trained with the same encoder; new adapters of the LLM begin as such.
+    """Start a speech LLM from another, trained with the same encoder; what only this one trains of the LLM, adapters or
+    its own weights, begins as it is.
 
     Raises:
         UserError: the other one has other sizes, or parts that this one lacks.
     """
     path = checkpoint_path(source)
-    weights, own = load_file(path / "model.safetensors"), model.state_dict()
-    trained = model.checkpoint_state_dict()
+    weights, own = load_file(path / "model.safetensors"), model.checkpoint_state_dict()
     unlike = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
-    unlike += [k for k in trained if k not in weights and ".lora_" not in k]
+    unlike += [k for k in own if k not in weights and not k.startswith("llm.")]
     if unlike:
         raise UserError(
             f"{path}: is no start for this config (first: {unlike[0]}); use its adaptor, encoder and LLM"
@@ -382,10 +419,7 @@ def load_speech_llm(folder: str | Path, llm_name: str = "") -> tuple[SpeechLlm, 
     Args:
         llm_name: the base LLM, if it is not where the checkpoint says.
     """
-    path = checkpoint_path(folder)
-    saved = read_checkpoint_config(path)
-    if saved["model"] != "speech_llm":
-        raise UserError(f"{folder}: holds a {saved['model']} model, not a speech LLM")
+    saved, path = open_checkpoint(folder, "speech_llm")
     config = nested(TrainLlmConfig, saved["config"])
     encoder = nested(TrainCtcConfig, {"encoder": saved["encoder"]}).encoder
     speech = build_speech_encoder(encoder, config.spec_augment, saved["num_mel_bins"])
@@ -395,3 +429,15 @@ def load_speech_llm(folder: str | Path, llm_name: str = "") -> tuple[SpeechLlm, 
     )
     restore(model, path)
     return model.eval(), saved, path
+
+
+def load_chat_llm(folder: str | Path, llm_name: str = "") -> tuple[SpeechLlm, dict, Path]:
+    """As ``load_speech_llm``, of one that has learnt to answer in turns.
+
+    Raises:
+        UserError: it has not.
+    """
+    saved, _ = open_checkpoint(folder, "speech_llm")
+    if not nested(TrainLlmConfig, saved["config"]).chat:
+        raise UserError(f"{folder}: not trained with chat: true, so it has no turns to answer")
+    return load_speech_llm(folder, llm_name)

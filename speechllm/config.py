@@ -191,6 +191,14 @@ class LlmConfig:
 
 
 @dataclass(frozen=True)
+class WriterConfig:
+    """An LLM that is only asked to write."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+
+
+@dataclass(frozen=True)
 class LoraConfig:
     rank: int = 8  # 0: no LoRA, the LLM stays as it is
     alpha: float = 16.0
@@ -324,7 +332,7 @@ class RespondConfig:
 
     prompt: str = "{prompt} {audio}"  # the user's turn, with the transcript in the place of {audio}
     system: str = ""
-    llm: LlmConfig = field(default_factory=LlmConfig)
+    llm: WriterConfig = field(default_factory=WriterConfig)
     batch_positions: int = 8000  # prompt tokens per batch, padding included
     max_prompt_tokens: int = 512  # longer prompts are left out and counted
     max_tokens: int = 128  # answers that have not ended by then are left out and counted

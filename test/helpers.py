@@ -1,8 +1,13 @@
 """Small things that many tests build: tiny models, tokenizers, data."""
 
+import numpy as np
 import torch
 from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from speechllm.data.ark import plain_bytes
+from speechllm.data.compile import compile_manifest
+from speechllm.data.data_dir import Utterance, write_data_dir
+from speechllm.data.tables import write_table
 from speechllm.models.adaptors.stack import StackAdaptor
 from speechllm.models.cmvn import GlobalCmvn
 from speechllm.models.conformer import ConformerEncoder
@@ -12,6 +17,7 @@ from speechllm.models.spec_augment import SpecAugment
 from speechllm.models.speech_llm import SpeechLlm
 
 BOS_ID, EOS_ID, VOCAB = 1, 2, 40
+FRAMES_PER_WORD = 40
 
 
 def tiny_llama(seed=0, vocab_size=VOCAB, **kwargs) -> Llm:
@@ -90,3 +96,19 @@ def one_of(batch: dict, b: int) -> dict:
         "prompts": [[0, *batch["prompts"][b][1:]]],
         "targets": [batch["targets"][b]],
     }
+
+
+def make_number_set(folder, texts: dict[str, str]):
+    """A data directory whose features say the text: 40 frames per word with the word's number."""
+    write_data_dir(folder, (Utterance(u, "s", text, f"{u}.wav", "en") for u, text in texts.items()))
+    positions, frames = {}, {}
+    with open(folder / "feats.ark", "wb") as ark:
+        for utt_id, text in texts.items():
+            ids = np.repeat([int(word) for word in text.split()], FRAMES_PER_WORD)
+            ark.write(f"{utt_id} ".encode())
+            positions[utt_id] = f"{folder}/feats.ark:{ark.tell()}"
+            frames[utt_id] = str(len(ids))
+            ark.write(plain_bytes(np.repeat(ids[:, None], 2, axis=1).astype(np.float32)))
+    write_table(folder / "feats.scp", positions)
+    write_table(folder / "utt2num_frames", frames)
+    compile_manifest(folder, folder / "manifest.arrow")

@@ -4,14 +4,19 @@ from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from helpers import tiny_llama
+from helpers import tiny_llama, tiny_speech_llm
 from speechllm import build
 from speechllm.config import (
     ConformerConfig,
     EspnetEncoderConfig,
+    Ia3Config,
     LlmConfig,
     LoraConfig,
+    NoPeftConfig,
+    OftConfig,
     QformerAdaptorConfig,
     StackAdaptorConfig,
     TrainCtcConfig,
@@ -130,3 +135,54 @@ def test_a_lost_llm_is_named_with_the_option_that_helps(tmp_path, saved):
     path.mkdir(parents=True)
     with pytest.raises(UserError, match=f"neither in {saved} nor in .*/base_llm; .* --llm"):
         build.find_llm(saved, path)
+
+
+ADAPTED = {  # an LLM as it is, and all ways of training it
+    "frozen": (0, NoPeftConfig(), False),
+    "lora": (2, NoPeftConfig(), False),
+    "ia3": (0, Ia3Config(), False),
+    "oft": (0, OftConfig(block_size=8), False),
+    "finetune": (0, NoPeftConfig(), True),
+}
+
+
+def speech_llm_with(way: str, seed: int = 0):
+    rank, peft, finetune = ADAPTED[way]
+    llm = tiny_llama()
+    build.adapt_llm(llm, LoraConfig(rank=rank), LlmConfig(finetune=finetune), peft)
+    return tiny_speech_llm(llm, seed)
+
+
+def saved(model, folder):
+    folder.mkdir(parents=True)
+    save_file(model.checkpoint_state_dict(), folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("way", ADAPTED)
+def test_what_of_the_llm_only_the_new_model_trains_begins_as_it_is(tmp_path, way):
+    source, model = speech_llm_with("frozen", seed=1), speech_llm_with(way)
+    before = {name: p.clone() for name, p in model.llm.named_parameters()}
+    build.init_speech_llm(model, saved(source, tmp_path / "best"))
+    assert torch.equal(model.adaptor.proj.weight, source.adaptor.proj.weight)
+    assert all(torch.equal(p, before[name]) for name, p in model.llm.named_parameters())
+
+
+@pytest.mark.parametrize("way", ["lora", "finetune"])
+def test_what_the_new_model_would_lose_is_no_start(tmp_path, way):
+    folder = saved(speech_llm_with(way), tmp_path / "best")
+    with pytest.raises(UserError, match=r"is no start for this config \(first: llm\."):
+        build.init_speech_llm(speech_llm_with("frozen"), folder)
+
+
+def test_a_model_of_another_kind_is_named(tmp_path):
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "config.yaml").write_text("model: ctc")
+    for load in (build.load_speech_llm, build.load_chat_llm):
+        with pytest.raises(UserError, match=f"{tmp_path}: holds a CTC model, not a speech LLM"):
+            load(tmp_path)
+    with pytest.raises(UserError, match="holds a CTC model, not an encoder-decoder"):
+        build.load_encoder_decoder(tmp_path)
+    (tmp_path / "config.yaml").write_text("{model: speech_llm, config: {chat: false}}")
+    with pytest.raises(UserError, match="not trained with chat: true, so it has no turns"):
+        build.load_chat_llm(tmp_path)

@@ -64,8 +64,12 @@ class Chat:
         speech, lens = self.model.encode(feats, torch.tensor([feats.size(1)], device=self.device))
         return speech[0, : lens[0]]
 
-    def say(self, parts: tuple, max_tokens: int, choose=None):
+    def say(self, parts: tuple, max_tokens: int, choose=None, repetition_penalty: float = 1.0):
         """Take a user's turn and give the assistant's answer, piece by piece.
+
+        Args:
+            parts: of the turn, see data/dialogue.py.
+            max_tokens, choose, repetition_penalty: see ``Session.answer``.
 
         Raises:
             UserError: audio that cannot be read, a dialogue longer than the LLM's context; the turn is then forgotten.
@@ -87,7 +91,7 @@ class Chat:
             check_context(len(row) + max_tokens, self.model.llm.context_len, "this dialogue")
         logits = self.session.prompt(prompt, lens, row)
         ids, shown = [], ""
-        for token_id in self.session.answer(logits, max_tokens, choose):
+        for token_id in self.session.answer(logits, max_tokens, choose, repetition_penalty):
             ids.append(token_id)
             text = self.tokenizer.decode(ids).lstrip()
             if text.startswith(shown) and not text.endswith("\ufffd"):  # half a character so far
@@ -118,19 +122,15 @@ def parse_line(line: str) -> tuple:
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), ChatConfig, argv)
     fbank = cli.read_config(FbankConfig, args.fbank)
-    import torch
-
     from speechllm import build
     from speechllm.bin.decode import text_side
-    from speechllm.config import TrainLlmConfig
     from speechllm.data.fbank import Fbank
     from speechllm.decode.llm import sampler
     from speechllm.errors import UserError
+    from speechllm.train import distributed
 
-    model, saved, path = build.load_speech_llm(args.model, args.llm)
-    if not build.nested(TrainLlmConfig, saved["config"]).chat:
-        raise UserError(f"{args.model}: not trained with chat: true, so it has no turns to answer")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = distributed.init(exact=True).device
+    model, saved, path = build.load_chat_llm(args.model, args.llm)
     tokenizer, _, template = text_side(saved, path)
     extract = Fbank(saved["num_mel_bins"], fbank.sample_rate)
     chat = Chat(model.to(device), tokenizer, template, extract, fbank.sample_rate, device)
@@ -147,7 +147,7 @@ def main(argv=None):
             continue
         try:
             if parts := parse_line(line):
-                for piece in chat.say(parts, config.max_tokens, choose):
+                for piece in chat.say(parts, config.max_tokens, choose, config.repetition_penalty):
                     print(piece, end="", flush=True)
                 print(flush=True)
         except UserError as error:

@@ -27,15 +27,25 @@ ABOVE_ZERO = {
 
 
 def run(main):
-    """Call ``main()``; a UserError becomes one line on stderr and exit status 1, anything else keeps its traceback."""
+    """Call ``main()``; a UserError becomes one line on stderr and exit status 1, anything else keeps its traceback.
+
+    Every process of a run tells its own, as some meet what others do not.
+    """
     try:
         main()
     except UserError as error:
-        if os.environ.get("RANK", "0") == "0":  # every process of a run meets the same error
-            print(f"error: {error}", file=sys.stderr)
+        rank = os.environ.get("RANK", "0")
+        where = "" if rank == "0" else f"rank {rank}: "
+        print(f"{where}error: {one_line(error)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def one_line(error: UserError) -> str:
+    """The message, also of an error in a loader's worker, whose whole traceback torch makes the message."""
+    mark = f"{UserError.__module__}.{UserError.__name__}: "
+    return str(error).rpartition(mark)[2].strip()
 
 
 def config_parser(description: str, config_class, argv=None):

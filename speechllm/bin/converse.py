@@ -67,9 +67,9 @@ def load_audio(dialogues: list, fbank: FbankConfig, snr: float | None) -> list[l
 
     import numpy as np
 
+    from speechllm.analysis.distortion import add_noise, white_noise
     from speechllm.data.audio import read_audio
     from speechllm.data.fbank import Fbank
-    from speechllm.data.noise import add_noise
 
     extract = Fbank(fbank.num_mel_bins, fbank.sample_rate)
 
@@ -77,7 +77,8 @@ def load_audio(dialogues: list, fbank: FbankConfig, snr: float | None) -> list[l
         samples = read_audio(path, fbank.sample_rate, resample=fbank.resample)
         if snr is not None:
             name = path.rpartition("/")[2]
-            samples = add_noise(samples, snr, [zlib.crc32(name.encode()), round(snr * 10) + 10_000])
+            rng = np.random.default_rng([zlib.crc32(name.encode()), round(snr * 10) + 10_000])
+            samples = add_noise(samples, white_noise(len(samples), rng), snr)
         return extract(np.pad(samples, (0, max(0, extract.length - len(samples)))))
 
     return [[feats(part.audio) for part in dialogue.audio_parts] for dialogue in dialogues]
@@ -87,17 +88,16 @@ def transcribe(model, units, feats: list, batch_frames: int, device) -> list[str
     """CTC's text of features (T, F) each."""
     import numpy as np
     import torch
-    from torch.nn.utils.rnn import pad_sequence
 
+    from speechllm.data.collate import pad_feats
     from speechllm.data.sampler import batches_in_order
     from speechllm.decode.ctc import ctc_greedy
 
     texts = [""] * len(feats)
     lens = np.array([len(f) for f in feats], dtype=np.int64)
     for batch in batches_in_order(lens, batch_frames) if feats else []:
-        padded = pad_sequence([feats[i] for i in batch], batch_first=True).to(device)
         with torch.no_grad():
-            log_probs, out_lens = model.log_probs(padded, torch.tensor(lens[batch]).to(device))
+            log_probs, out_lens = model.log_probs(*pad_feats([feats[i] for i in batch], device))
         for i, hyp in zip(batch, ctc_greedy(log_probs, out_lens), strict=True):
             texts[i] = units.decode(hyp)
     return texts
@@ -124,8 +124,7 @@ class Systems:
 
     def audio_rows(self, dialogues: list, feats: list[list]):
         """Embeddings (L, H) of dialogues with audio, and audio part numbers where attention is not causal."""
-        import torch
-        from torch.nn.utils.rnn import pad_sequence
+        from speechllm.data.collate import pad_feats
 
         prompts, flat = [], []
         for dialogue, own in zip(dialogues, feats, strict=True):
@@ -134,9 +133,7 @@ class Systems:
             flat += own
         if not flat:
             return self.text_rows(dialogues), None
-        lens = torch.tensor([len(f) for f in flat], device=self.device)
-        padded = pad_sequence(flat, batch_first=True).to(self.device)
-        rows, speech = self.model.rows(padded, lens, prompts)
+        rows, speech = self.model.rows(*pad_feats(flat, self.device), prompts)
         return self.checked(rows, dialogues), speech
 
     def checked(self, rows: list, dialogues: list) -> list:
@@ -224,23 +221,17 @@ def main(argv=None):
     fbank = cli.read_config(FbankConfig, args.fbank)
     from pathlib import Path
 
-    import torch
-
     from speechllm import build
     from speechllm.bin.decode import text_side
-    from speechllm.config import TrainLlmConfig
     from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.errors import UserError
     from speechllm.score.chat import write_answers
     from speechllm.train import distributed
 
     tests = [parse_test(test) for test in args.tests]
-    setup = distributed.init()
-    torch.set_float32_matmul_precision("highest")
-    model, saved, path = build.load_speech_llm(args.model, args.llm)
+    setup = distributed.init(exact=True)
+    model, saved, path = build.load_chat_llm(args.model, args.llm)
     tokenizer, _, template = text_side(saved, path)
-    if not build.nested(TrainLlmConfig, saved["config"]).chat:
-        raise UserError(f"{args.model}: not trained with chat: true, so it has no turns to answer")
     if fbank.num_mel_bins != saved["num_mel_bins"]:
         raise UserError(
             f"--fbank has {fbank.num_mel_bins} mel bins, the model {saved['num_mel_bins']}; give its own fbank.yaml"

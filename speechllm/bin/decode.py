@@ -17,7 +17,7 @@ class Output(NamedTuple):
     nbest: tuple[str, ...] = ()
     scores: dict[str, list[float]] | None = None  # "llm" and, where it ranks the list, "ctc"
     draft: object = None  # DraftStats, where the search checked the text of CTC
-    transcript: str = ""  # of a chain
+    transcript: str | None = None  # of a chain
 
 
 def get_parser(argv=None):
@@ -41,16 +41,20 @@ def get_parser(argv=None):
     return parser
 
 
-def check(config: DecodeConfig):
-    """Raise a UserError if settings contradict each other."""
+def check(config: DecodeConfig, model: str = "speech_llm"):
+    """Raise a UserError if settings contradict each other.
+
+    Args:
+        model: what is decoded with them; in the search of an "encoder_decoder" CTC counts with one beam too.
+    """
     from speechllm.errors import UserError
 
-    if config.ctc_weight and config.task == "chain":
+    ranks = config.ctc_weight and model != "encoder_decoder"
+    if ranks and config.task == "chain":
         raise UserError(
             "ctc_weight ranks transcripts, but task is chain; set ctc_weight to 0 or task to transcript"
         )
-
-    if config.ctc_weight and config.num_beams == 1:
+    if ranks and config.num_beams == 1:
         raise UserError(
             f"ctc_weight {config.ctc_weight} ranks n-best lists, but num_beams is 1; "
             "set num_beams above 1 or ctc_weight to 0"
@@ -63,16 +67,13 @@ def check(config: DecodeConfig):
 
 def load_feats(rows, device):
     """Features (B, T, F) of rows of a manifest, or of windows of them, and their lengths (B,)."""
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
     from speechllm.data.ark import read_ark
+    from speechllm.data.collate import pad_feats
 
     feats = [
         read_ark(row.ark, row.offset, getattr(row, "first", 0), row.num_frames) for row in rows
     ]
-    lens = torch.tensor([len(f) for f in feats], device=device)
-    return pad_sequence(feats, batch_first=True).to(device), lens
+    return pad_feats(feats, device)
 
 
 def pauses_of(row, piece: int = 60_000):
@@ -108,7 +109,17 @@ def ctc_recognizer(model, tokenizer, device, load=load_feats):
 
 
 def encoder_decoder_recognizer(model, tokenizer, config: DecodeConfig, device):
-    """A function from rows of a manifest to an ``Output`` each; ``ctc_weight`` counts in the search itself."""
+    """A function from rows of a manifest to an ``Output`` each; ``ctc_weight`` counts in the search itself.
+
+    Raises:
+        UserError: it should count, but the model has not learnt CTC.
+    """
+    from speechllm.errors import UserError
+
+    if config.ctc_weight and not model.ctc_weight:
+        raise UserError(
+            f"ctc_weight {config.ctc_weight}, but the model was trained with ctc_weight 0; set it to 0"
+        )
 
     def recognize(rows):
         lists = model.search(
@@ -140,7 +151,6 @@ def llm_recognizer(
     """
     import torch
 
-    from speechllm.data.prompts import split_chain
     from speechllm.decode.beam import beam_search
     from speechllm.decode.ctc import ctc_greedy
     from speechllm.decode.llm import greedy
@@ -171,13 +181,7 @@ def llm_recognizer(
 
     def recognize(rows):
         outputs = search(rows)
-        if config.task != "chain":
-            return outputs
-        parts = [split_chain(output.text) for output in outputs]
-        return [
-            output._replace(transcript=transcript, text=text)
-            for output, (transcript, text) in zip(outputs, parts, strict=True)
-        ]
+        return [split_output(o) for o in outputs] if config.task == "chain" else outputs
 
     @torch.no_grad()
     def search(rows):
@@ -218,13 +222,26 @@ def llm_recognizer(
     return recognize
 
 
+def split_output(output: Output) -> Output:
+    """The output of a chain with transcript and text apart; of n-best that then read alike only the best stays."""
+    from speechllm.data.prompts import split_chain
+
+    transcript, text = split_chain(output.text)
+    places = {}
+    for place, written in enumerate(output.nbest):
+        places.setdefault(split_chain(written)[1], place)
+    scores = output.scores
+    if scores is not None:
+        scores = {name: [own[i] for i in places.values()] for name, own in scores.items()}
+    return output._replace(text=text, transcript=transcript, nbest=tuple(places), scores=scores)
+
+
 def load_recognizer(folder, config: DecodeConfig, device, llm_name: str = ""):
     """The recognizer of an experiment folder, whichever kind of model it holds."""
     from speechllm import build
     from speechllm.data.tokenizer import CtcTokenizer
 
-    path = build.checkpoint_path(folder)
-    kind = build.read_checkpoint_config(path)["model"]
+    kind = build.model_kind(folder)
     if kind == "ctc":
         model, path = build.load_ctc_model(folder)
         return ctc_recognizer(model.to(device), CtcTokenizer(path / "units.model"), device)
@@ -272,13 +289,19 @@ def joined(outputs: list[Output], bounds: list[tuple[int, int]], lang: str) -> O
     if len(outputs) == 1:
         return outputs[0]
     unspaced = lang in UNSPACED_LANGS
-    words = [list(o.text.replace(" ", "")) if unspaced else o.text.split() for o in outputs]
-    text = ("" if unspaced else " ").join(join_windows(bounds, words))
+
+    def whole(texts: list[str]) -> str:
+        words = [list(text.replace(" ", "")) if unspaced else text.split() for text in texts]
+        return ("" if unspaced else " ").join(join_windows(bounds, words))
+
+    text, transcript = whole([o.text for o in outputs]), None
+    if outputs[0].transcript is not None:
+        transcript = whole([o.transcript for o in outputs])
     status = max((o.status for o in outputs), key=["ok", "max_length"].index)
     if not outputs[0].nbest:
-        return Output(text, status)
+        return Output(text, status, transcript=transcript)
     scores = {name: [sum(o.scores[name][0] for o in outputs)] for name in outputs[0].scores}
-    return Output(text, status, (text,), scores)
+    return Output(text, status, (text,), scores, transcript=transcript)
 
 
 def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
@@ -335,15 +358,18 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
     if drafts := [output.draft for output in found.values() if output.draft]:
         print(f"{data_dir}: {describe(drafts)}")
     Path(out_dir).mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(Path(out_dir) / "nbest", ignore_errors=True)  # of an older search
+    # What an older search, or one for another task, has left.
+    shutil.rmtree(Path(out_dir) / "nbest", ignore_errors=True)
+    (Path(out_dir) / "text.src").unlink(missing_ok=True)
     if any(output.nbest for output in hyps.values()):
         utt_ids = sorted(hyps)
         names = hyps[utt_ids[0]].scores
         scores = {name: [hyps[utt_id].scores[name] for utt_id in utt_ids] for name in names}
         texts = [list(hyps[utt_id].nbest) for utt_id in utt_ids]
         write_nbest(Path(out_dir) / "nbest", Nbest(utt_ids, texts, scores))
-    if config.task == "chain":
-        transcripts = {u: " ".join(o.transcript.split()) for u, o in hyps.items()}
+    transcripts = {u: o.transcript for u, o in hyps.items() if o.transcript is not None}
+    if transcripts:
+        transcripts = {u: " ".join(text.split()) for u, text in transcripts.items()}
         write_table(Path(out_dir) / "text.src", transcripts)
     write_table(Path(out_dir) / "utt2status", {u: output.status for u, output in hyps.items()})
     write_table(Path(out_dir) / "text", {u: " ".join(o.text.split()) for u, o in hyps.items()})
@@ -351,15 +377,13 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
 
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), DecodeConfig, argv)
-    check(config)
     from pathlib import Path
 
-    import torch
-
+    from speechllm import build
     from speechllm.train import distributed
 
-    setup = distributed.init()
-    torch.set_float32_matmul_precision("highest")  # rounding would let results depend on the batch
+    check(config, build.model_kind(args.model))
+    setup = distributed.init(exact=True)
     recognize = load_recognizer(args.model, config, setup.device, args.llm)
     for data_dir in args.data_dirs:
         decode(recognize, data_dir, Path(args.out) / Path(data_dir).name, config, setup)

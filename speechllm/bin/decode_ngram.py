@@ -166,7 +166,7 @@ def main(argv=None):
     from speechllm.score.normalize import UNSPACED_LANGS
     from speechllm.train import distributed
 
-    device = distributed.init().device
+    device = distributed.init(exact=True).device
     model, path = build.load_ctc_model(args.model)
     model.to(device)
     tokenizer = CtcTokenizer(path / "units.model")

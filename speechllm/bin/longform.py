@@ -122,11 +122,13 @@ def main(argv=None):
     import json
     from pathlib import Path
 
+    from speechllm import build
     from speechllm.bin.decode import check
     from speechllm.config import FbankConfig
     from speechllm.data.manifest import Manifest
 
-    check(config)
+    for model in args.model:
+        check(config, build.model_kind(model))
     out, short = Path(args.out), Path(args.data_dir)
     long = out / "long"
     sample_rate = cli.read_config(FbankConfig, args.fbank_config).sample_rate

@@ -87,8 +87,6 @@ def main(argv=None):
     import dataclasses
     from pathlib import Path
 
-    import torch
-
     from speechllm import build
     from speechllm.data.manifest import Manifest
     from speechllm.data.responses import ResponsePart
@@ -100,8 +98,7 @@ def main(argv=None):
 
     if not 1 <= args.part <= args.num_parts:
         raise UserError(f"--part {args.part} should be one of 1..{args.num_parts} (--num_parts)")
-    setup = distributed.init()
-    torch.set_float32_matmul_precision("highest")
+    setup = distributed.init(exact=True)
     tokenizer = LlmTokenizer(args.llm_name)
     template = build.build_chat_template(config.prompt, tokenizer, config.system)
     manifest = Manifest.open(Path(args.data_dir) / "manifest.arrow")

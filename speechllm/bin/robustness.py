@@ -4,13 +4,12 @@ The audio is read again; nothing but its features changes on the way to the mode
 """
 
 import numpy as np
-import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from speechllm.analysis import distortion
 from speechllm.bin.training import mean_score
 from speechllm.config import FbankConfig
 from speechllm.data.audio import read_audio
+from speechllm.data.collate import pad_feats
 from speechllm.data.data_dir import iter_audio
 from speechllm.data.fbank import Fbank
 from speechllm.data.sampler import batches_in_order, spread
@@ -62,9 +61,7 @@ def robustness(
             feats[row.utt_id] = fbank(heard)
 
         def load(batch, device, feats=feats):
-            own = [feats[row.utt_id] for row in batch]
-            lens = torch.tensor([len(x) for x in own], device=device)
-            return pad_sequence(own, batch_first=True).to(device), lens
+            return pad_feats([feats[row.utt_id] for row in batch], device)
 
         found = {"kind": kind, "level": level}
         lens = np.array([len(feats[row.utt_id]) for row in rows])

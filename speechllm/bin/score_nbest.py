@@ -28,8 +28,6 @@ def main(argv=None):
     args = get_parser().parse_args(argv)
     import dataclasses
 
-    import torch
-
     from speechllm.decode.rescore import text_scores
     from speechllm.models.llm import load_llm
     from speechllm.models.llm_tokenizer import LlmTokenizer
@@ -37,8 +35,7 @@ def main(argv=None):
     from speechllm.score.nbest import read_nbest, write_nbest
     from speechllm.train import distributed
 
-    device = distributed.init().device
-    torch.set_float32_matmul_precision("highest")
+    device = distributed.init(exact=True).device
     tokenizer = LlmTokenizer(args.llm_name)
     llm = load_llm(args.llm_name, args.dtype).to(device).eval()
     for hyp_dir in args.hyp_dirs:

@@ -26,7 +26,7 @@ def get_parser(argv=None):
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), TrainEncoderDecoderConfig, argv)
     decode_config = cli.read_config(DecodeConfig, args.decode_config)
-    check(decode_config)
+    check(decode_config, "encoder_decoder")
     from functools import partial
     from pathlib import Path
 

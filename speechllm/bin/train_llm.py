@@ -1,6 +1,7 @@
 """Teach an LLM to listen.
 
-python -m speechllm.bin.train_llm --config conf/mini/train_llm.yaml --llm exp/mini/base_llm --encoder exp/mini/ctc ...
+python -m speechllm.bin.train_llm --config conf/mini/train_llm.yaml --llm_name exp/mini/base_llm \
+    --encoder exp/mini/ctc --train_dir data/mini/train --valid_dir data/mini/dev --exp_dir exp/mini/llm
 """
 
 from speechllm.bin import cli
@@ -65,16 +66,28 @@ def main(argv=None):
     from speechllm.data.manifest import Manifest
     from speechllm.data.prompts import wanted_text
     from speechllm.data.tokenizer import CtcTokenizer
-    from speechllm.errors import UserError
     from speechllm.models.alignment import unit_embeddings
     from speechllm.models.llm_tokenizer import LlmTokenizer
     from speechllm.train import distributed
 
+    build.check_llm_training(config)
+    check_framing(args.train_dir, config)
+    manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow")
+    Manifest.open(Path(args.valid_dir) / "manifest.arrow")  # what is missing stops here
     setup = distributed.init()
     torch.manual_seed(config.train.seed)
+    tokenizer = LlmTokenizer(args.llm_name)
+    prompts = build.build_templates(config, tokenizer)
+    learnt = {task: task_template(prompts, task) for task in config.tasks or prompts}
+    for template in learnt.values():
+        template.parts(manifest.row(0))  # a mark that nothing is known for stops here
+    chosen = training.usable(manifest, config.data.max_frames, [], setup)
+    masking = training.masking_shares(
+        manifest, chosen, config.target_masking, config.target_masking_beta, setup
+    )
+
     ctc, encoder_path = build.load_ctc_model(args.encoder)
     encoder_saved = build.read_checkpoint_config(encoder_path)
-    tokenizer = LlmTokenizer(args.llm_name)
     llm = build.build_llm(config.llm, args.llm_name)
     model = build.build_speech_llm(config, ctc.speech, llm, tokenizer.unk_id, ctc.head)
     units = CtcTokenizer(encoder_path / "units.model")
@@ -82,26 +95,13 @@ def main(argv=None):
         with torch.no_grad():
             table = unit_embeddings(units.unit_texts(), tokenizer.ids_of_piece, llm.embed)
         model.start_from_text(table, config.alignment_weight)
-    if config.distill_weight and not config.chat:
-        raise UserError(
-            f"distill_weight {config.distill_weight} compares with a text prompt, which only a chat has; set chat: true"
-        )
     if args.init:
         build.init_speech_llm(model, args.init)
-    prompts = build.build_templates(config, tokenizer)
-
-    check_framing(args.train_dir, config)
-    manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow")
-    chosen = training.usable(manifest, config.data.max_frames, [], setup)
-    masking = training.masking_shares(
-        manifest, chosen, config.target_masking, config.target_masking_beta, setup
-    )
 
     def wanted(row, task):
         return getattr(row, config.target) if task == "text" else wanted_text(row, task)
 
     def dataset(task, template):
-        template.parts(manifest.row(0))  # a mark that nothing is known for stops here
         return LlmDataset(
             manifest,
             template.parts,
@@ -111,7 +111,6 @@ def main(argv=None):
             template.text_parts if config.distill_weight else None,
         )
 
-    learnt = {task: task_template(prompts, task) for task in config.tasks or prompts}
     datasets = ConcatDataset([dataset(*task) for task in learnt.items()])
     load = partial(make_loader, datasets, collate=collate_llm, num_workers=config.data.num_workers)
     chosen = np.concatenate([chosen + i * len(manifest) for i in range(len(learnt))])

@@ -34,12 +34,12 @@ def text_recognizer(llm, tokenizer, template, heard: dict[str, str], config, dev
     """
     import torch
 
-    from speechllm.bin.decode import Output
+    from speechllm.bin.decode import Output, split_output
     from speechllm.decode.beam import beam_search
 
     @torch.no_grad()
     def recognize(rows):
-        prompts = [template.parts(row, heard[row.utt_id])[0] for row in rows]
+        prompts = [template.text_parts(row, heard[row.utt_id])[0] for row in rows]
         inputs = [llm.embed(ids.to(device)) for ids in prompts]
         limits = [
             config.extra_tokens + int(config.max_tokens_per_second * row.num_frames / 100)
@@ -54,18 +54,18 @@ def text_recognizer(llm, tokenizer, template, heard: dict[str, str], config, dev
             length_penalty=config.length_penalty,
             repetition_penalty=config.repetition_penalty,
         )
-        return [
+        outputs = [
             Output(tokenizer.decode(hyps[0].token_ids).strip(), hyps[0].status) for hyps in lists
         ]
+        return [split_output(o) for o in outputs] if config.task == "chain" else outputs
 
     return recognize
 
 
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), DecodeConfig, argv)
+    import dataclasses
     from pathlib import Path
-
-    import torch
 
     from speechllm import build
     from speechllm.bin.decode import decode, text_side
@@ -73,12 +73,9 @@ def main(argv=None):
     from speechllm.errors import UserError
     from speechllm.train import distributed
 
-    setup = distributed.init()
-    torch.set_float32_matmul_precision("highest")
-    path = build.checkpoint_path(args.model)
-    saved = build.read_checkpoint_config(path)
-    if saved["model"] != "speech_llm":
-        raise UserError(f"{args.model}: holds a {saved['model']} model, not a speech LLM")
+    config = dataclasses.replace(config, window=0.0)  # a text is read as a whole
+    setup = distributed.init(exact=True)
+    saved, path = build.open_checkpoint(args.model, "speech_llm")
     llm_config = build.nested(LlmConfig, saved["config"]["llm"])
     if llm_config.from_scratch:
         raise UserError(f"{args.model}: its LLM began random and has read no text; name another")

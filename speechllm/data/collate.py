@@ -8,6 +8,12 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 
+def pad_feats(feats: list[torch.Tensor], device=None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pad features (T_b, F) on the right with zeros: (B, T, F), (B,)."""
+    lens = torch.tensor([len(f) for f in feats], device=device)
+    return pad_sequence(feats, batch_first=True).to(device), lens
+
+
 def collate_ctc(utts: list[dict]) -> dict:
     """Pad features and units on the right.
 
@@ -18,10 +24,11 @@ def collate_ctc(utts: list[dict]) -> dict:
         units: (B, U), 0 where padded; the CTC loss reads only unit_lens of them
         unit_lens: (B,)
     """
+    feats, feat_lens = pad_feats([u["feats"] for u in utts])
     return {
         "utt_ids": [u["utt_id"] for u in utts],
-        "feats": pad_sequence([u["feats"] for u in utts], batch_first=True),
-        "feat_lens": torch.tensor([len(u["feats"]) for u in utts]),
+        "feats": feats,
+        "feat_lens": feat_lens,
         "units": pad_sequence([u["units"] for u in utts], batch_first=True),
         "unit_lens": torch.tensor([len(u["units"]) for u in utts]),
     }
@@ -45,10 +52,11 @@ def collate_llm(utts: list[dict]) -> dict:
         first = len(feats)
         prompts.append([first + p if isinstance(p, int) else p for p in utt["prompt"]])
         feats += utt["feats"]
+    padded, feat_lens = pad_feats(feats)
     batch = {
         "utt_ids": [u["utt_id"] for u in utts],
-        "feats": pad_sequence(feats, batch_first=True),
-        "feat_lens": torch.tensor([len(f) for f in feats]),
+        "feats": padded,
+        "feat_lens": feat_lens,
         "prompts": prompts,
         "targets": [u["target"] for u in utts],
     }

@@ -67,6 +67,8 @@ class LlmDataset(Dataset):
         }
         if self.encode_units:
             utt["units"] = [torch.tensor(self.encode_units(row.transcript), dtype=torch.long)]
+        if self.masking:
+            utt["masking"] = self.masking[row.lang]
         if self.make_text_prompt:
             utt["text_prompt"] = self.make_text_prompt(row)
         return utt

@@ -83,15 +83,19 @@ class PromptTemplate:
         self.template, self.encode = template, encode
         self.special = {"bos": bos_id, "eos": eos_id}
 
-    def parts(self, row: Row, heard: str | None = None) -> list:
+    def parts(self, row: Row) -> list:
         """Parts of an utterance's prompt: LongTensors of token ids, and 0 for the audio.
-
-        Args:
-            heard: a text that stands in the place of the audio; then the prompt is one LongTensor.
 
         Raises:
             UserError: a mark that the utterance has nothing for.
         """
+        return self._filled(row)
+
+    def text_parts(self, row: Row, text: str | None = None) -> list:
+        """The same with a text in place of the audio, the transcript if none is given: one LongTensor."""
+        return self._filled(row, row.transcript if text is None else text)
+
+    def _filled(self, row: Row, heard: str | None = None) -> list:
         parts, ids, text, at, values = [], [], "", 0, prompt_values(row)
         for mark in MARKS.finditer(self.template):
             text += self.template[at : mark.start()]
@@ -151,9 +155,9 @@ class ChatTemplate:
         """Parts of an utterance's prompt: LongTensors of token ids, and 0 for the audio."""
         return self.parts_of(self.turns(row))
 
-    def text_parts(self, row: Row) -> list:
-        """The same with the transcript in place of the audio: one LongTensor."""
-        return self.parts_of(self.turns(row, row.transcript))
+    def text_parts(self, row: Row, text: str | None = None) -> list:
+        """The same with a text in place of the audio, the transcript if none is given: one LongTensor."""
+        return self.parts_of(self.turns(row, row.transcript if text is None else text))
 
     def parts_of(self, turns: tuple[Turn, ...]) -> list:
         """Parts of a dialogue's prompt, see ``prompt_parts``; ``system`` stands first unless a turn of it does."""
@@ -161,19 +165,19 @@ class ChatTemplate:
             turns = (Turn("system", (Part(text=self.system),)), *turns)
         return prompt_parts(turns, self.render, self.encode, self.encode_after)
 
-    def turns(self, row: Row, transcript: str | None = None) -> tuple[Turn, ...]:
-        """The dialogue in which an utterance is the user's only turn, in audio unless a transcript is given."""
+    def turns(self, row: Row, text: str | None = None) -> tuple[Turn, ...]:
+        """The dialogue in which an utterance is the user's only turn, in audio unless a text is given."""
         values = {"prompt": ""} | prompt_values(row)
 
-        def filled(text: str) -> str:
-            for mark in MARKS.findall(text):
+        def filled(part: str) -> str:
+            for mark in MARKS.findall(part):
                 if mark not in values:
                     known = ", ".join(f"{{{m}}}" for m in ("audio", *values))
                     raise UserError(
                         f"prompt {self.template!r}: {row.utt_id} has nothing for {{{mark}}}, only {known}"
                     )
-            return " ".join(MARKS.sub(lambda mark: values[mark.group(1)], text).split())
+            return " ".join(MARKS.sub(lambda mark: values[mark.group(1)], part).split())
 
         before, after = map(filled, self.template.split("{audio}"))
-        said = Part(audio=row.utt_id) if transcript is None else Part(text=transcript)
+        said = Part(audio=row.utt_id) if text is None else Part(text=text)
         return (Turn("user", (Part(text=before), said, Part(text=after))),)

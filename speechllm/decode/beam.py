@@ -79,7 +79,8 @@ def beam_search(
 
     Outputs are ranked by the sum of their log-probabilities over the number of their tokens, the end token among
     them, to the power ``length_penalty``. Prompts are read once, not once per beam, and utterances leave the batch
-    as they are settled. With one beam it is greedy search.
+    as they are settled. With one beam and no repetition penalty it is greedy search; that penalty is put on
+    log-probabilities here and on logits there, as transformers has it.
 
     Args:
         llm: has ``start``, ``step`` and ``select``.

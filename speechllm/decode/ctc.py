@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor
 
+BLANK_ID = 0
 
-def ctc_greedy(log_probs: Tensor, lens: Tensor, blank_id: int = 0) -> list[list[int]]:
+
+def ctc_greedy(log_probs: Tensor, lens: Tensor) -> list[list[int]]:
     """Best unit per frame, repeats merged, blanks removed.
 
     Args:
@@ -15,5 +17,5 @@ def ctc_greedy(log_probs: Tensor, lens: Tensor, blank_id: int = 0) -> list[list[
     hyps = []
     for row, n in zip(best, lens.tolist(), strict=True):
         units = torch.unique_consecutive(row[:n])
-        hyps.append(units[units != blank_id].tolist())
+        hyps.append(units[units != BLANK_ID].tolist())
     return hyps

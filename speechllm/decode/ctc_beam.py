@@ -5,6 +5,7 @@ from itertools import groupby
 from torch import Tensor
 from torch.nn import functional as F
 
+from speechllm.decode.ctc import BLANK_ID
 from speechllm.decode.llm import Hypothesis
 from speechllm.errors import UserError
 
@@ -44,7 +45,6 @@ class NgramDecoder:
         beam_units: int = 10,
         beam_threshold: float = 25.0,
         nbest: int = 1,
-        blank_id: int = 0,
         unspaced: bool = False,
     ):
         try:
@@ -54,7 +54,7 @@ class NgramDecoder:
                 "decoding with an n-gram LM needs flashlight-text; pip install -e '.[ngram]' "
                 "(Python up to 3.12)"
             ) from error
-        self.nbest, self.blank_id = nbest, blank_id
+        self.nbest = nbest
         score_word = WordScorer(lm, lm_weight, word_score, unk_score)
         # Kept here, as the decoder itself holds no reference.
         self.lm = unit_lm(flashlight.LM, flashlight.LMState, score_word, pieces, unspaced)
@@ -68,7 +68,7 @@ class NgramDecoder:
             criterion_type=flashlight.CriterionType.CTC,
         )
         silence = len(pieces)
-        self.decoder = flashlight.LexiconFreeDecoder(options, self.lm, silence, blank_id, [])
+        self.decoder = flashlight.LexiconFreeDecoder(options, self.lm, silence, BLANK_ID, [])
 
     def __call__(self, log_probs: Tensor, lens: Tensor) -> list[list[Hypothesis]]:
         """Up to ``nbest`` hypotheses per utterance, best first; their token_ids are CTC units.
@@ -86,7 +86,7 @@ class NgramDecoder:
         hyps = []
         for result in results[: self.nbest]:
             frames = result.tokens[1:-1]  # between flashlight's marks of beginning and end
-            units = [unit for unit, _ in groupby(frames) if unit != self.blank_id]
+            units = [unit for unit, _ in groupby(frames) if unit != BLANK_ID]
             hyps.append(Hypothesis(units, result.score))
         return hyps
 

@@ -85,6 +85,8 @@ def greedy(
 def sampler(seeds: list[int], temperature: float, top_p: float = 1.0) -> Callable:
     """The function ``choose`` of ``greedy`` that draws tokens, the same for a row in whatever batch it is.
 
+    A token takes one random number of the row's own, which says how much of the probability lies before it.
+
     Args:
         seeds: one per row.
         temperature: above 0; below 1 likely tokens become likelier.
@@ -94,11 +96,11 @@ def sampler(seeds: list[int], temperature: float, top_p: float = 1.0) -> Callabl
 
     def choose(log_probs: Tensor, rows: list[int]) -> Tensor:
         probs, token_ids = (log_probs / temperature).softmax(-1).sort(-1, descending=True)
-        probs = probs.masked_fill(probs.cumsum(-1) - probs >= top_p, 0.0).cpu()
-        places = [
-            torch.multinomial(row, 1, generator=generators[b])
-            for row, b in zip(probs, rows, strict=True)
-        ]
-        return token_ids.gather(1, torch.stack(places).to(token_ids.device))[:, 0]
+        probs = probs.double()  # of which a large vocabulary has many small ones to add up
+        probs = probs.masked_fill(probs.cumsum(-1) - probs >= top_p, 0.0)
+        sums = probs.cumsum(-1)
+        draws = [torch.rand(1, dtype=torch.float64, generator=generators[b]) for b in rows]
+        drawn = torch.stack(draws).to(sums.device) * sums[:, -1:]
+        return token_ids.gather(1, torch.searchsorted(sums, drawn, right=True))[:, 0]
 
     return choose

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from speechllm.decode.ctc import BLANK_ID
+
 WEIGHTS = tuple(round(0.05 * i, 2) for i in range(21))  # share of CTC that is tried
 WORD_SCORES = (0.0, 0.5, 1.0, 2.0)  # reward per word that is tried
 LENGTH_NORMS = (0.0, 0.5, 1.0)  # exponents of the number of words that are tried for translations
@@ -27,9 +29,7 @@ class Weights:
 
 
 @torch.no_grad()
-def ctc_scores(
-    log_probs: Tensor, lens: Tensor, units: list[list[list[int]]], blank_id: int = 0
-) -> list[list[float]]:
+def ctc_scores(log_probs: Tensor, lens: Tensor, units: list[list[list[int]]]) -> list[list[float]]:
     """log P_ctc of hypotheses, summed over their alignments; -inf where one has too many units for the audio.
 
     Args:
@@ -48,7 +48,7 @@ def ctc_scores(
             torch.tensor([unit for hyp in hyps for unit in hyp], device=row.device).long(),
             torch.full_like(target_lens, n),
             target_lens,
-            blank=blank_id,
+            blank=BLANK_ID,
             reduction="none",
         )
         scores.append((-losses).tolist())
@@ -82,8 +82,6 @@ def tune(
     ctc: list[list[float]],
     num_words: list[list[int]],
     num_errors: list[list[int]],
-    ctc_weights: tuple[float, ...] = WEIGHTS,
-    word_scores: tuple[float, ...] = WORD_SCORES,
 ) -> tuple[Weights, dict[Weights, int]]:
     """The weights whose choice makes the fewest errors on a dev set, and the errors of all that were tried.
 
@@ -96,7 +94,7 @@ def tune(
     def count(places):
         return int(sum(row[i] for row, i in zip(num_errors, places, strict=True)))
 
-    return tune_by(count, llm, ctc, num_words, product(ctc_weights, word_scores))
+    return tune_by(count, llm, ctc, num_words, product(WEIGHTS, WORD_SCORES))
 
 
 def tune_by(

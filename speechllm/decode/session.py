@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from speechllm.decode.llm import penalise_repetition
+
 
 class Session:
     """One dialogue with an LLM, turn by turn.
@@ -51,16 +53,23 @@ class Session:
         return self.llm.logits(hidden[:, -1])
 
     @torch.inference_mode()
-    def answer(self, logits: Tensor, max_tokens: int, choose=None) -> Iterator[int]:
+    def answer(
+        self, logits: Tensor, max_tokens: int, choose=None, repetition_penalty: float = 1.0
+    ) -> Iterator[int]:
         """Token ids of the answer as they come, until its end or the limit.
 
         Args:
             choose: from log-probabilities (1, V) and [0] to a token (1,); by default the most likely one.
+            repetition_penalty: for tokens of this answer, see ``penalise_repetition``.
         """
+        seen = torch.zeros_like(logits, dtype=torch.bool)
         for _ in range(max_tokens):
+            if repetition_penalty != 1.0:
+                logits = penalise_repetition(logits, seen, repetition_penalty)
             token = logits.argmax(-1) if choose is None else choose(logits.log_softmax(-1), [0])
             if token.item() == self.eos_id:
                 return
             yield token.item()
+            seen[0, token] = True
             logits = self.llm.step(self.state, token)
             self.read.append(token.item())

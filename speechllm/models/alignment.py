@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLANK_ID = 0
+from speechllm.models.ctc import BLANK_ID
+
 NOTHING = "\u2581"  # a bare space: how a frame without a unit should read
 
 
@@ -23,7 +24,7 @@ def unit_embeddings(pieces: list[str], ids_of_piece, embed) -> Tensor:
 def mean_of_frames(
     frames: Tensor, kept: Tensor, frames_per_position: float | Tensor, num_positions: int
 ) -> tuple[Tensor, Tensor]:
-    """Bring frames (B, T, H) to the N positions that an adaptor makes of them.
+    """Bring frames (B, T, H) to the N positions that an adaptor makes of them; sums are float32.
 
     Frame t belongs to position t // frames_per_position, or to that which a tensor (B, T) says; a position is the mean
     of its frames that are kept (B, T), and zero if there is none.
@@ -37,11 +38,11 @@ def mean_of_frames(
         at = torch.arange(T, device=frames.device).div(at).long().expand(B, T)
     rows = torch.arange(B, device=frames.device)[:, None] * num_positions
     at = (at.clamp(0, num_positions - 1) + rows).flatten()
-    kept = kept.to(frames.dtype)
+    kept = kept.float()
     count = kept.new_zeros(B * num_positions).index_add_(0, at, kept.flatten())
-    total = frames.new_zeros(B * num_positions, H)
-    total = total.index_add_(0, at, (frames * kept[..., None]).flatten(0, 1))
-    mean = total / count[:, None].clamp(min=1)
+    total = kept.new_zeros(B * num_positions, H)
+    total = total.index_add_(0, at, (frames.float() * kept[..., None]).flatten(0, 1))
+    mean = (total / count[:, None].clamp(min=1)).to(frames.dtype)
     return mean.view(B, num_positions, H), count.view(B, num_positions)
 
 

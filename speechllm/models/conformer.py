@@ -207,7 +207,7 @@ class ConformerEncoder(nn.Module):
             raise ValueError(f"ffn_style must be one of {', '.join(FFN_STYLES)}, got {ffn_style!r}")
         if dim % num_heads:
             raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
-        self.output_dim, self.subsampling_factor = dim, subsampling_factor
+        self.output_dim = dim
         self.positions, self.head_dim = positions, dim // num_heads
         self.subsampling = FRONT_ENDS[subsampling](
             input_dim, dim, subsampling_factor, subsampling_channels

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechllm.errors import UserError
 from speechllm.models.cmvn import GlobalCmvn
 from speechllm.models.spec_augment import SpecAugment
 
@@ -46,6 +47,9 @@ class CtcModel(nn.Module):
         intermediate_layers: encoder layers (from 1) that must write the units too, through the same head, in
             training (intermediate CTC, arXiv:2102.03216).
         intermediate_weight: of the mean of their losses; the last layer has the rest of 1.
+
+    Raises:
+        UserError: an intermediate layer that the encoder does not have, or its last one.
     """
 
     def __init__(
@@ -57,6 +61,13 @@ class CtcModel(nn.Module):
         intermediate_weight: float = 0.3,
     ):
         super().__init__()
+        if intermediate_layers:
+            last = len(speech.encoder.layers)
+            if wrong := [n for n in intermediate_layers if not 1 <= n < last]:
+                raise UserError(
+                    f"intermediate_layers: {wrong[0]} is not between 1 and {last - 1}; the encoder has {last} layers, "
+                    "of which the last has a loss anyway"
+                )
         self.intermediate_layers = tuple(intermediate_layers)
         self.intermediate_weight = intermediate_weight if intermediate_layers else 0.0
         self.speech = speech

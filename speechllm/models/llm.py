@@ -299,8 +299,8 @@ class Llm(nn.Module):
         if speech is not None:
             L = inputs.size(1)
             spans = torch.stack([F.pad(span, (0, L - len(span))) for span in speech])
-            lens = torch.tensor([len(row) for row in joined])
-            mask = prefix_mask(lens, spans).to(inputs.device)
+            lens = torch.tensor([len(row) for row in joined], device=inputs.device)
+            mask = prefix_mask(lens, spans.to(inputs.device))
         hidden = self.hidden(inputs, mask)
         return [
             self.logits(h[len(row) - 1 : len(row) - 1 + len(target)])
@@ -470,7 +470,8 @@ def new_llm(
                 f"llm.sizes: the config of a {config.model_type} has no {key!r}; see its config.json"
             )
         setattr(config, key, value)
-    if "head_dim" in config.to_dict() and "head_dim" not in sizes:
+    resized = "hidden_size" in sizes or "num_attention_heads" in sizes
+    if resized and "head_dim" in config.to_dict() and "head_dim" not in sizes:
         config.head_dim = config.hidden_size // config.num_attention_heads
     model = AutoModelForCausalLM.from_config(
         config, dtype=DTYPES[dtype], attn_implementation=attention

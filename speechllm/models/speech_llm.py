@@ -5,10 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechllm.errors import UserError
-from speechllm.models.alignment import BLANK_ID, misalignment
-from speechllm.models.ctc import ctc_losses
+from speechllm.models.alignment import misalignment
+from speechllm.models.ctc import BLANK_ID, ctc_losses
 from speechllm.models.distill import divergence, top_log_probs
-from speechllm.models.join import IGNORE_INDEX, join, pack
+from speechllm.models.join import join, pack
 from speechllm.models.lengths import lens_to_mask
 from speechllm.models.llm import Llm, prefix_mask
 from speechllm.models.masks import packed_mask
@@ -66,10 +66,7 @@ class SpeechLlm(nn.Module):
                 f"{llm.config.model_type} with this attention does not, use {instead} (or llm.attention sdpa)"
             )
         if packing and distill_weight:
-            raise UserError(
-                "packing and distill_weight do not go together: the text prompts are not packed; "
-                "set packing: false"
-            )
+            raise ValueError("the text prompts of distill_weight are not packed")
         self.speech = speech.requires_grad_(train_encoder)
         self.adaptor, self.llm = adaptor, llm
         self.ctc_head = ctc_head.requires_grad_(ctc_weight > 0) if ctc_head is not None else None
@@ -154,21 +151,23 @@ class SpeechLlm(nn.Module):
         return positions * self.embedding_rms.to(positions.dtype), num_positions
 
     def inputs(self, speech: Tensor, lens: Tensor, prompts, targets=None, target_masking=None):
-        """Embeddings (B, L, H) of rows with speech positions (S, N, H), (S,), and what lies where in them."""
+        """Embeddings (B, L, H) of rows with speech positions (S, N, H), (S,), and what lies where in them.
+
+        Args:
+            target_masking: (B,) share of each target that is hidden; None hides nothing.
+        """
         joined = join(prompts, targets, lens.cpu(), speech.size(1))
         if self.packing and targets is not None:
             joined = pack(joined)
         text_ids = joined.text_ids.to(speech.device)
         hidden = None
-        if self.training and self.target_masking > 0:
-            share = self.target_masking
-            if target_masking is not None:
-                texts = [
-                    [part for part in prompt if not isinstance(part, int)] + [target[:-1]]
-                    for prompt, target in zip(prompts, targets, strict=True)
-                ]
-                sizes = torch.tensor([sum(map(len, parts)) for parts in texts])
-                share = target_masking.repeat_interleave(sizes.to(target_masking.device))
+        if target_masking is not None:
+            texts = [
+                [part for part in prompt if not isinstance(part, int)] + [target[:-1]]
+                for prompt, target in zip(prompts, targets, strict=True)
+            ]
+            sizes = torch.tensor([sum(map(len, parts)) for parts in texts])
+            share = target_masking.repeat_interleave(sizes.to(target_masking.device))
             draw = torch.rand(text_ids.shape, device=text_ids.device) < share
             hidden = draw & joined.is_target.to(text_ids.device)
             if self.mask_id is not None:
@@ -202,19 +201,24 @@ class SpeechLlm(nn.Module):
             prompts: per utterance its parts: a LongTensor of token ids, or the number of an audio part.
             targets: per utterance the ids to be predicted, ending in the end-of-sequence token.
             units, unit_lens: (S, U), (S,) CTC units of every audio part, for ``ctc_weight``.
-            target_masking: (B,) share of each target that is hidden, in the place of that of all.
+            target_masking: (B,) share of each target that is hidden in training, in the place of that of all.
             text_prompts: per utterance its prompt with text in place of audio, for ``distill_weight``.
         """
         encoder_out, encoder_lens = self.listen(feats, feat_lens)
         speech, lens = self.place(encoder_out, encoder_lens)
+        if not self.training:
+            target_masking = None
+        elif target_masking is None and self.target_masking:
+            target_masking = torch.full((len(targets),), self.target_masking, device=speech.device)
         inputs, joined = self.inputs(speech, lens, prompts, targets, target_masking)
-        mask, positions = None, joined.positions
-        if joined.segments is not None:
-            spans = joined.speech if self.attention == "prefix" else torch.zeros_like(joined.speech)
-            mask = packed_mask(joined.segments, spans).to(inputs.device)
-            positions = positions.to(inputs.device)
+        mask, positions, device = None, joined.positions, inputs.device
+        if joined.segments is not None:  # masks are made where they are used: they are large
+            segments, spans = joined.segments.to(device), joined.speech.to(device)
+            spans = spans if self.attention == "prefix" else torch.zeros_like(spans)
+            mask = packed_mask(segments, spans)
+            positions = positions.to(device)
         elif self.attention == "prefix":
-            mask = prefix_mask(joined.lens, joined.speech).to(inputs.device)
+            mask = prefix_mask(joined.lens.to(device), joined.speech.to(device))
         hidden = self.llm.hidden(inputs, mask, positions)
         loss, num_tokens, correct = self.llm.loss(hidden, joined.labels.to(hidden.device))
         stats = {"accuracy": correct / num_tokens}
@@ -238,12 +242,18 @@ class SpeechLlm(nn.Module):
     def divergence(
         self, hidden: Tensor, labels: Tensor, text_prompts: list[list], targets
     ) -> Tensor:
-        """Sum over all target tokens of the divergence from what the LLM thinks after text prompts."""
+        """Sum over all target tokens of the divergence from what the LLM thinks after text prompts.
+
+        After these it reads the whole target, without the dropout of adapters.
+        """
+        was_training = self.llm.training
+        self.llm.eval()
         nothing = self.embedding_rms.new_zeros(0, 1, self.llm.dim)
         with torch.no_grad():
             inputs, joined = self.inputs(nothing, torch.zeros(0).long(), text_prompts, targets)
             after_text = self.llm.hidden(inputs)[joined.labels.to(inputs.device) >= 0]
             expected = top_log_probs(self.llm, after_text, self.distill_top_k)
+        self.llm.train(was_training)
         logits = self.llm.logits(hidden[labels.to(hidden.device) >= 0])
         return divergence(*expected, logits).sum()
 
@@ -277,6 +287,3 @@ class SpeechLlm(nn.Module):
             else None
         )
         return rows, spans
-
-
-__all__ = ["IGNORE_INDEX", "SpeechLlm"]

@@ -31,8 +31,12 @@ class Setup:
         return self.rank == 0
 
 
-def init() -> Setup:
+def init(exact: bool = False) -> Setup:
     """Join the processes that torchrun started, if it did; take a GPU if there is one.
+
+    Args:
+        exact: compute float32 as such, for decoding: rounding would let results depend on the batch. Otherwise
+            GPUs may round it to TF32.
 
     Raises:
         UserError: more processes on this machine than GPUs, or none where launch.sh was asked for some.
@@ -48,14 +52,16 @@ def init() -> Setup:
     )
     device = torch.device("cpu")
     if torch.cuda.is_available():
-        if local_rank >= torch.cuda.device_count():
+        num_local = int(os.environ.get("LOCAL_WORLD_SIZE", local_rank + 1))
+        if num_local > torch.cuda.device_count():
             raise UserError(
-                f"{local_rank + 1} or more processes on a machine that shows "
-                f"{torch.cuda.device_count()} GPUs; lower --ngpu or widen CUDA_VISIBLE_DEVICES"
+                f"{num_local} processes on a machine that shows {torch.cuda.device_count()} GPUs; "
+                "lower --ngpu or widen CUDA_VISIBLE_DEVICES"
             )
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
-        torch.set_float32_matmul_precision("high")  # what stays float32 may use TF32
+        torch.set_float32_matmul_precision("highest" if exact else "high")
+        torch.backends.cudnn.allow_tf32 = not exact
     if world_size > 1 and not dist.is_initialized():
         dist.init_process_group(
             "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl", timeout=WAIT

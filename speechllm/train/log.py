@@ -86,7 +86,7 @@ class RunLog:
         self.sums.update(sums)
         self.grad_norms.append(grad_norm)
 
-    def steps(self, step: int, max_steps: int | None, epoch: float, lr: float, done: float):
+    def steps(self, step: int, max_steps: int, epoch: float, lr: float, done: float):
         """Tell the interval's averages and begin the next.
 
         Args:
@@ -107,12 +107,7 @@ class RunLog:
             else:
                 numbers["weight_per_second"] = sums["weight"] / seconds
             numbers["memory_gb"] = peak_memory_gb()
-            self._tell(
-                step,
-                numbers,
-                f"/{max_steps}" if max_steps else "",
-                f"  left {self._time_left(done)}",
-            )
+            self._tell(step, numbers, f"/{max_steps}", f"  left {self._time_left(done)}")
         self.restart()
 
     def valid(self, step: int, scores: Mapping[str, float], note: str = "", prefix: str = "valid_"):

@@ -26,8 +26,7 @@ def train(
     setup: Setup,
     exp_dir: str | Path,
     config_text: str,
-    max_steps: int | None = None,
-    max_epochs: int | None = None,
+    max_steps: int,
     accum: int = 1,
     grad_clip: float = 0.0,
     precision: str = "auto",
@@ -42,7 +41,7 @@ def train(
     overwrite: bool = False,
     tensorboard: bool = True,
 ) -> Progress:
-    """Train until ``max_steps`` or ``max_epochs``; go on from ``exp_dir/last`` where that exists.
+    """Train until ``max_steps``; go on from ``exp_dir/last`` where that exists.
 
     A step follows the gradient of the sum of all losses divided once by the sum of all weights,
     over micro-batches and processes. Random numbers depend on seed, step and process alone. So a
@@ -77,18 +76,13 @@ def train(
     Raises:
         UserError: the folder holds another run; loss or gradient norm is not finite.
     """
-    _check(model, optimizer, max_steps, max_epochs)
+    _check(model, optimizer)
     core, autocast = distributed.unwrap(model), _autocast(precision, setup.device)
     run = ExpDir(exp_dir, config_text, files)
     distributed.from_main(lambda: run.open(may_change, overwrite), setup)
     progress = _resume(run, core, optimizer, setup)
 
-    def done(epoch_share: float = 0.0) -> float:
-        """Share of the run that lies behind."""
-        shares = [progress.step / max_steps] if max_steps else []
-        return max(shares + ([(progress.epoch + epoch_share) / max_epochs] if max_epochs else []))
-
-    if run.best.exists() and done() >= 1:
+    if run.best.exists() and progress.step >= max_steps:
         checkpoint.fill(core, checkpoint.read(run.best), run.best)
         _say(setup, f"{run.path}: finished at step {progress.step}, nothing to do")
         return progress
@@ -98,7 +92,7 @@ def train(
     _say(setup, f"micro-batches per step: {accum} x {setup.world_size} processes; {dtype}")
     if progress.step:
         _say(setup, f"going on from step {progress.step}")
-    log = RunLog(run.path, setup.is_main, progress, done(), tensorboard)
+    log = RunLog(run.path, setup.is_main, progress, progress.step / max_steps, tensorboard)
 
     def scores_now() -> dict[str, float]:
         with distributed.evaluating(model), autocast or nullcontext():
@@ -122,7 +116,7 @@ def train(
 
     with log:
         model.train()
-        for group, epoch_size in _groups(epoch_batches, progress, accum, seed, setup, done):
+        for group, epoch_size in _groups(epoch_batches, progress, max_steps, accum, seed, setup):
             progress.step += 1
             set_lr(optimizer, schedule, progress.step)
             if hasattr(core, "on_step"):
@@ -139,15 +133,15 @@ def train(
             log.add(sums, grad_norm)
             progress.micro_batches += len(group)
             share = progress.micro_batches / epoch_size
-            epoch, run_share = progress.epoch + share, done(share)
+            epoch = progress.epoch + share
             if epoch_ends := share >= 1:
                 progress.epoch, progress.micro_batches = progress.epoch + 1, 0
 
             due = progress.step % valid_every == 0 if valid_every else epoch_ends
             save_due = due or (bool(save_every) and progress.step % save_every == 0)
-            if save_due or progress.step % log_every == 0 or done() >= 1:
-                lr = optimizer.param_groups[0]["lr"]
-                log.steps(progress.step, max_steps, epoch, lr, run_share)
+            if save_due or progress.step % log_every == 0 or progress.step >= max_steps:
+                lr = max(group["lr"] for group in optimizer.param_groups)
+                log.steps(progress.step, max_steps, epoch, lr, progress.step / max_steps)
             if save_due:
                 save(validated=due)
         if progress.validated != progress.step:
@@ -156,9 +150,7 @@ def train(
     return progress
 
 
-def _check(model, optimizer, max_steps, max_epochs):
-    if max_steps is None and max_epochs is None:
-        raise ValueError("train: give max_steps or max_epochs")
+def _check(model, optimizer):
     learning = {id(p) for p in model.parameters() if p.requires_grad}
     if learning != {id(p) for group in optimizer.param_groups for p in group["params"]}:
         raise ValueError("train: make the optimizer for the model that distributed.wrap returned")
@@ -194,17 +186,17 @@ def _resume(run: ExpDir, core: nn.Module, optimizer, setup: Setup) -> Progress:
 def _groups(
     epoch_batches: Callable,
     progress: Progress,
+    max_steps: int,
     accum: int,
     seed: int,
     setup: Setup,
-    done: Callable[[], float],
 ) -> Iterator[tuple[list[dict], int]]:
     """Yield each step's micro-batches, under the step's own seed, and the size of its epoch."""
 
     def set_seed(number: int):
         torch.manual_seed(seed + 1_000_003 * number + 7_919 * setup.rank)
 
-    while done() < 1:
+    while progress.step < max_steps:
         epoch, skip = progress.epoch, progress.micro_batches
         set_seed(-1 - epoch)  # a loader draws its workers' seed when it starts
         batches = epoch_batches(epoch, skip)
@@ -214,7 +206,7 @@ def _groups(
             progress.epoch, progress.micro_batches = epoch + 1, 0
             continue
         iterator, epoch_size = iter(batches), skip + len(batches)
-        while progress.epoch == epoch and done() < 1:
+        while progress.epoch == epoch and progress.step < max_steps:
             set_seed(progress.step)
             group = list(islice(iterator, accum))
             if not group:

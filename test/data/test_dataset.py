@@ -5,7 +5,7 @@ from audio_files import make_data_dir
 
 from speechllm.bin import extract_fbank
 from speechllm.data.ark import read_ark
-from speechllm.data.collate import collate_ctc, collate_llm, make_loader
+from speechllm.data.collate import collate_ctc, collate_llm, make_loader, pad_feats
 from speechllm.data.compile import compile_manifest
 from speechllm.data.dataset import CtcDataset, LlmDataset
 from speechllm.data.fitness import find_too_short, find_unknown, frames_needed
@@ -142,3 +142,18 @@ def test_units_of_every_audio_part_go_along(manifest, tokenizer):
     assert batch["unit_lens"].tolist() == [len(units) for units in wanted]
     for row, units in zip(batch["units"].tolist(), wanted, strict=True):
         assert row[: len(units)] == units and not any(row[len(units) :])
+
+
+def test_every_utterance_brings_its_languages_share_of_masking(manifest):
+    masking = {lang: 0.25 + i for i, lang in enumerate(manifest.langs)}
+    dataset = LlmDataset(manifest, lambda row: [0], lambda row: [2], masking=masking)
+    batch = collate_llm([dataset[i] for i in (3, 0)])
+    assert batch["target_masking"].tolist() == [masking[manifest.row(i).lang] for i in (3, 0)]
+    plain = LlmDataset(manifest, lambda row: [0], lambda row: [2])
+    assert "target_masking" not in collate_llm([plain[0]])
+
+
+def test_features_are_padded_with_zeros():
+    padded, lens = pad_feats([torch.ones(3, 2), torch.ones(5, 2)])
+    assert lens.tolist() == [3, 5] and padded.shape == (2, 5, 2)
+    assert padded[0].sum(1).tolist() == [2, 2, 2, 0, 0] and padded[1].min() == 1

@@ -109,10 +109,15 @@ def test_marks_of_a_chat_that_nothing_is_known_for_are_refused():
 
 def test_a_text_can_stand_in_the_place_of_the_audio():
     template = PromptTemplate("into {prompt}:{audio}{bos}", encode, 1, 2)
-    (ids,) = template.parts(row(prompt="English"), "guten tag")
+    (ids,) = template.text_parts(row(prompt="English"), "guten tag")
     assert ids.tolist() == [*encode("into English:"), *encode("guten tag"), 1]
-    (empty,) = template.parts(row(prompt="English"), "")
+    (empty,) = template.text_parts(row(prompt="English"), "")
     assert empty.tolist() == [*encode("into English:"), 1]
+    (own,) = template.text_parts(row(prompt="English"))
+    assert own.tolist() == [*encode("into English:"), *encode("text"), 1]
+    chat = ChatTemplate("into {prompt}: {audio}", render, encode, encode)
+    (ids,) = chat.text_parts(row(prompt="English"), "guten tag")
+    assert ids.tolist() == encode("<u>into English: guten tag<a>")
 
 
 def test_tasks_say_what_is_to_be_written():

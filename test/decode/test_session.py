@@ -18,10 +18,10 @@ def row_of(llm, parts, audio):
         return torch.cat([audio[p] if isinstance(p, int) else llm.embed(p) for p in parts])
 
 
-def talk(llm, session, parts, audio, max_tokens=6):
+def talk(llm, session, parts, audio, max_tokens=6, **options):
     row = row_of(llm, parts, audio)
     logits = session.prompt(parts, [len(a) for a in audio], row)
-    return list(session.answer(logits, max_tokens))
+    return list(session.answer(logits, max_tokens, **options))
 
 
 def test_answers_are_those_of_reading_everything_anew(llm):
@@ -64,3 +64,30 @@ def test_a_small_nucleus_is_the_most_likely_token():
     choose = sampler([1], 1.0, top_p=0.6)
     drawn = [choose(log_probs[:1], [0]).item() for _ in range(300)]
     assert set(drawn) == {0, 1} and abs(drawn.count(0) / 300 - 0.625) < 0.1
+
+
+def test_a_token_is_where_the_rows_own_random_number_falls():
+    torch.manual_seed(0)
+    log_probs = (3 * torch.randn(3, 50)).log_softmax(-1)
+    seeds, choose = [7, 8, 9], sampler([7, 8, 9], 0.7, top_p=0.9)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    for rows in ([0, 1, 2], [2, 0], [1]):
+        for b, token in zip(rows, choose(log_probs[rows], rows).tolist(), strict=True):
+            probs = {i: p for i, p in enumerate((log_probs[b].double() / 0.7).softmax(-1).tolist())}
+            likely, nucleus = sorted(probs, key=probs.get, reverse=True), []
+            while sum(probs[i] for i in nucleus) < 0.9:
+                nucleus.append(likely[len(nucleus)])
+            draw = torch.rand(1, dtype=torch.float64, generator=generators[b]).item()
+            left = draw * sum(probs[i] for i in nucleus)
+            for want in nucleus:
+                left -= probs[want]
+                if left < 0:
+                    break
+            assert token == want
+
+
+def test_an_answer_repeats_itself_as_little_as_greedy_search_lets_it(llm):
+    parts, options = [torch.tensor([1, 8, 9])], {"repetition_penalty": 3.0}
+    (hyp,) = greedy(llm, [row_of(llm, parts, [])], [20], EOS_ID, repetition_penalty=3.0)
+    found = talk(llm, Session(llm, EOS_ID), parts, [], 20, **options)
+    assert found == hyp.token_ids != talk(llm, Session(llm, EOS_ID), parts, [], 20)

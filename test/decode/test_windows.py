@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from helpers import FRAMES_PER_WORD, make_number_set
 from speechllm.bin import decode as bin_decode
-from speechllm.bin.decode import Output
+from speechllm.bin.decode import Output, split_output
 from speechllm.config import DecodeConfig
-from speechllm.data.ark import plain_bytes
-from speechllm.data.compile import compile_manifest
-from speechllm.data.data_dir import Utterance, write_data_dir
-from speechllm.data.tables import read_table, write_table
+from speechllm.data.tables import read_table
 from speechllm.decode.windows import common_words, find_pauses, join_windows, window_bounds
 from speechllm.errors import UserError
 from speechllm.train.distributed import Setup
-
-FRAMES_PER_WORD = 40
 
 
 @pytest.mark.parametrize("num_frames", [1, 99, 100, 101, 250, 1000, 1_080_000])
@@ -102,22 +98,6 @@ def test_common_words_of_known_lists():
     assert common_words(["a"], ["b"]) == []
 
 
-def make_set(folder, texts: dict[str, str], lang: str):
-    """A data directory whose features say the text: 40 frames per word with the word's number."""
-    write_data_dir(folder, (Utterance(u, "s", text, f"{u}.wav", lang) for u, text in texts.items()))
-    positions, frames = {}, {}
-    with open(folder / "feats.ark", "wb") as ark:
-        for utt_id, text in texts.items():
-            ids = np.repeat([int(word) for word in text.split()], FRAMES_PER_WORD)
-            ark.write(f"{utt_id} ".encode())
-            positions[utt_id] = f"{folder}/feats.ark:{ark.tell()}"
-            frames[utt_id] = str(len(ids))
-            ark.write(plain_bytes(np.repeat(ids[:, None], 2, axis=1).astype(np.float32)))
-    write_table(folder / "feats.scp", positions)
-    write_table(folder / "utt2num_frames", frames)
-    compile_manifest(folder, folder / "manifest.arrow")
-
-
 def recognize(rows):
     """Writes the numbers that last for at least half a word; beams have a second guess."""
     feats, lens = bin_decode.load_feats(rows, "cpu")
@@ -134,7 +114,7 @@ def test_decoding_hears_long_utterances_in_windows(tmp_path):
     rng = random.Random(0)
     texts = {"s-long": rng.sample(range(1000), 900), "s-short": [5, 6, 7], "s-mid": range(20, 60)}
     texts = {u: " ".join(map(str, words)) for u, words in sorted(texts.items())}
-    make_set(tmp_path / "set", texts, "en")
+    make_number_set(tmp_path / "set", texts)
     config = DecodeConfig(window=5.0, overlap=1.0, pauses=False, batch_frames=2000)
     seen = []
 
@@ -156,7 +136,7 @@ def test_decoding_ends_windows_in_pauses(tmp_path):
     words = [rng.randrange(500, 1000) for _ in range(300)]
     for i in range(4, 300, 5):
         words[i] = 1  # quiet, and as long as a word
-    make_set(tmp_path / "set", {"s-long": " ".join(map(str, words))}, "en")
+    make_number_set(tmp_path / "set", {"s-long": " ".join(map(str, words))})
     config, seen = DecodeConfig(window=5.0, overlap=1.0, batch_frames=2000), []
 
     def noted(rows):
@@ -176,3 +156,50 @@ def test_decoding_ends_windows_in_pauses(tmp_path):
 def test_an_overlap_of_more_than_half_is_refused(window, overlap):
     with pytest.raises(UserError, match="between 0 and half of window"):
         bin_decode.check(DecodeConfig(window=window, overlap=overlap))
+
+
+def in_a_chain(rows):
+    """What ``recognize`` hears, and then the same numbers with a letter, as an LLM writes a chain; beams too."""
+
+    def chain(text):
+        return f"{text} => {' '.join(f'x{word}' for word in text.split())}"
+
+    outputs = recognize(rows)
+    outputs = [o._replace(text=chain(o.text), nbest=(chain(o.text), "? => x?")) for o in outputs]
+    return [split_output(output) for output in outputs]
+
+
+def test_a_chain_keeps_the_transcripts_of_windows_and_its_nbest_are_texts(tmp_path):
+    words = random.Random(2).sample(range(1000), 200)
+    texts = {"s-long": " ".join(map(str, words)), "s-short": "5 6 7"}
+    make_number_set(tmp_path / "set", texts)
+    config = DecodeConfig(task="chain", window=5.0, overlap=1.0, pauses=False, batch_frames=2000)
+    setup = Setup(rank=0, world_size=1, device=torch.device("cpu"))
+    bin_decode.decode(in_a_chain, tmp_path / "set", tmp_path / "out", config, setup)
+    assert read_table(tmp_path / "out/text.src") == texts
+    written = {u: " ".join(f"x{word}" for word in text.split()) for u, text in texts.items()}
+    assert read_table(tmp_path / "out/text") == written
+    nbest = (tmp_path / "out/nbest/text").read_text()
+    assert "=>" not in nbest and "x5 x6 x7" in nbest
+
+
+def test_only_a_chain_leaves_transcripts(tmp_path):
+    make_number_set(tmp_path / "set", {"s-short": "5 6 7"})
+    setup = Setup(rank=0, world_size=1, device=torch.device("cpu"))
+
+    def decode(recognizer, task):
+        config = DecodeConfig(task=task)
+        bin_decode.decode(recognizer, tmp_path / "set", tmp_path / "out", config, setup)
+        return (tmp_path / "out/text.src").exists()
+
+    assert decode(in_a_chain, "chain")
+    assert not decode(recognize, "text")  # what another task has left is gone
+    assert not decode(recognize, "chain")  # as a CTC model does, which writes no chain
+
+
+def test_nbest_of_a_chain_that_read_alike_are_one():
+    chain = Output("a => b", "ok", ("a => b", "c => b", "a => d"), {"llm": [-1.0, -2.0, -3.0]})
+    output = split_output(chain)
+    assert (output.transcript, output.text, output.nbest) == ("a", "b", ("b", "d"))
+    assert output.scores == {"llm": [-1.0, -3.0]}
+    assert split_output(Output("a => b", "ok")) == Output("b", "ok", transcript="a")

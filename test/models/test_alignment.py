@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from helpers import llm_batch, tiny_speech_llm
-from speechllm.models.alignment import misalignment, unit_embeddings
+from speechllm.models.alignment import mean_of_frames, misalignment, unit_embeddings
 
 
 @pytest.mark.parametrize("per_position", [1, 2, 3])
@@ -61,3 +61,12 @@ def test_alignment_pulls_speech_to_the_text_that_ctc_hears():
     _, _, stats = model.eval()(**batch)
     assert "misalignment" not in stats
     assert not any("unit_embeddings" in name for name in model.checkpoint_state_dict())
+
+
+def test_means_of_many_frames_are_right_in_half_precision():
+    torch.manual_seed(0)
+    frames = (1 + torch.rand(1, 1000, 3)).bfloat16()
+    kept = torch.ones(1, 1000, dtype=torch.bool)
+    mean, count = mean_of_frames(frames, kept, 1000, 1)
+    assert mean.dtype == torch.bfloat16 and count.item() == 1000
+    torch.testing.assert_close(mean[0, 0], frames[0].double().mean(0).bfloat16())

@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from helpers import tiny_speech_encoder
+from speechllm.bin.decode import encoder_decoder_recognizer
+from speechllm.config import DecodeConfig
 from speechllm.errors import UserError
 
 pytest.importorskip("espnet2")
@@ -145,3 +147,17 @@ def test_it_learns_one_batch():
 def test_heads_that_do_not_divide_the_width_are_named():
     with pytest.raises(UserError, match="decoder.num_heads 3 does not divide .* width 16"):
         tiny_encoder_decoder(num_heads=3)
+
+
+def test_every_weight_has_a_gradient_without_ctc_too():
+    model = tiny_encoder_decoder(ctc_weight=0.0).train()
+    model(**batch())[0].backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert not model.head.weight.grad.any()
+
+
+def test_ctc_that_was_not_learnt_does_not_count_in_the_search():
+    model, settings = tiny_encoder_decoder(ctc_weight=0.0), DecodeConfig(ctc_weight=0.3)
+    with pytest.raises(UserError, match="ctc_weight 0.3, but the model was trained with"):
+        encoder_decoder_recognizer(model, None, settings, "cpu")
+    encoder_decoder_recognizer(model, None, DecodeConfig(), "cpu")

@@ -5,6 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from helpers import BOS_ID, llm_batch, tiny_llama, tiny_speech_llm
+from speechllm.data.prompts import PromptTemplate
+from speechllm.data.rows import Row
+from speechllm.models import speech_llm
 from speechllm.models.distill import divergence, top_log_probs
 
 
@@ -38,16 +41,20 @@ def test_top_tokens_are_those_of_the_whole_distribution():
     assert torch.equal(ids, whole.topk(4).indices)
 
 
+def text_prompts() -> list[list]:
+    """Those of a template without chat, as LlmDataset makes them."""
+    template = PromptTemplate("{bos}a{audio}", lambda text: [ord(c) - 60 for c in text], BOS_ID, 2)
+    rows = [Row(t, "s", t, None, None, "en", "x", 0, 9) for t in ("FG", "H", "IJK")]
+    return [template.text_parts(row) for row in rows]
+
+
 def test_the_loss_is_the_divergence_from_the_text_prompt():
     model = tiny_speech_llm(distill_weight=1.0, distill_top_k=40)
     model.training = True  # the parts stay as they are: no dropout, no SpecAugment
     batch = llm_batch()
-    texts = [
-        torch.tensor([BOS_ID, 7, 8]),
-        torch.tensor([BOS_ID, 9]),
-        torch.tensor([BOS_ID, 5, 6, 7]),
-    ]
-    loss, weight, stats = model(**batch, text_prompts=[[ids] for ids in texts])
+    texts = [ids for (ids,) in text_prompts()]
+    assert texts[0].tolist() == [BOS_ID, ord("a") - 60, ord("F") - 60, ord("G") - 60]
+    loss, weight, stats = model(**batch, text_prompts=text_prompts())
     expected = 0.0
     with torch.no_grad():
         speech, lens = model.encode(batch["feats"], batch["feat_lens"])
@@ -65,3 +72,28 @@ def test_the_loss_is_the_divergence_from_the_text_prompt():
     loss.backward()
     assert all(p.grad is None for p in model.llm.parameters())
     assert model.adaptor.proj.weight.grad.abs().sum() > 0
+
+
+def test_what_is_thought_after_text_has_neither_masks_nor_dropout(monkeypatch):
+    seen = []
+    find = speech_llm.top_log_probs
+    monkeypatch.setattr(
+        speech_llm,
+        "top_log_probs",
+        lambda llm, hidden, k: seen.append(hidden) or find(llm, hidden, k),
+    )
+    model = tiny_speech_llm(distill_weight=0.5, target_masking=0.9, mask_id=0)
+    model.llm.add_lora(4, 8.0, 0.5)
+    for p in model.llm.parameters():
+        if p.requires_grad:
+            torch.nn.init.normal_(p, std=0.2)
+    batch = llm_batch()
+    model.train()(**batch, text_prompts=text_prompts())
+    assert any(module.training for module in model.llm.model.modules())  # dropout is on again
+    model.eval()
+    want = []
+    with torch.no_grad():
+        for (ids,), target in zip(text_prompts(), batch["targets"], strict=True):
+            hidden = model.llm.hidden(model.llm.embed(torch.cat([ids, target[:-1]]))[None])[0]
+            want.append(hidden[len(ids) - 1 :])
+    torch.testing.assert_close(seen[0], torch.cat(want), rtol=1e-4, atol=1e-4)

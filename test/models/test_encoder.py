@@ -7,8 +7,9 @@ import torch
 from torch.nn.functional import conv1d
 
 from helpers import tiny_ctc_model, tiny_speech_encoder
+from speechllm.errors import UserError
 from speechllm.models.conformer import ConformerEncoder, ConvModule, SelfAttention, relative_table
-from speechllm.models.ctc import uniform_alignment_loss
+from speechllm.models.ctc import CtcModel, uniform_alignment_loss
 from speechllm.models.subsampling import FRONT_ENDS
 
 ENCODERS = [
@@ -206,6 +207,13 @@ def test_intermediate_ctc_is_the_ctc_of_a_shorter_encoder():
     expected = 0.7 * by_depth[2] + 0.3 * (by_depth[0] + by_depth[1]) / 2
     torch.testing.assert_close(whole(*batch)[0], expected)
     torch.testing.assert_close(whole.eval()(*batch)[0], by_depth[2])
+
+
+@pytest.mark.parametrize("layers", [[0], [3], [1, 4], [-1]])
+def test_an_intermediate_layer_that_is_none_is_named(layers):
+    with pytest.raises(UserError, match=f"{layers[-1]} is not between 1 and 2; the encoder has 3"):
+        CtcModel(tiny_speech_encoder(num_layers=3), 10, intermediate_layers=layers)
+    CtcModel(tiny_speech_encoder(num_layers=3), 10, intermediate_layers=[1, 2])
 
 
 @pytest.mark.parametrize("num_frames", [1, 4, 33])

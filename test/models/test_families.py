@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from helpers import BOS_ID, EOS_ID, VOCAB, llm_batch, one_of, tiny_bloom, tiny_speech_llm
 from speechllm.decode.llm import greedy
 from speechllm.errors import UserError
-from speechllm.models.llm import Llm
+from speechllm.models.llm import Llm, new_llm
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "granite", "olmo2", "phi3")
 SIZES = {
@@ -73,3 +73,20 @@ def test_eager_attention_reads_the_mask_as_sdpa_does():
 def test_a_family_without_4d_masks_is_refused_by_name():
     with pytest.raises(UserError, match="bloom .* use causal"):
         tiny_speech_llm(tiny_bloom(), attention="prefix")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "head_dim"),
+    [
+        ({}, 16),
+        ({"num_hidden_layers": 1}, 16),
+        ({"hidden_size": 48}, 12),
+        ({"num_attention_heads": 8}, 4),
+        ({"hidden_size": 48, "head_dim": 20}, 20),
+    ],
+)
+def test_heads_of_a_new_llm_keep_their_width_unless_what_decides_it_changes(
+    tmp_path, sizes, head_dim
+):
+    AutoConfig.for_model("qwen3", **SIZES | {"head_dim": 16}).save_pretrained(tmp_path)
+    assert new_llm(str(tmp_path), sizes).config.head_dim == head_dim

@@ -156,3 +156,30 @@ def test_gpus_that_pytorch_cannot_use_are_not_replaced_by_the_cpu(monkeypatch):
         distributed.init()
     monkeypatch.setenv("SPEECHLLM_NGPU", "0")
     assert distributed.init().device.type == "cpu"
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """A machine that seems to have them; how exactly it computes is put back."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    precision, allowed = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    yield
+    torch.set_float32_matmul_precision(precision)
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+@pytest.mark.parametrize("local_rank", [0, 3])
+def test_more_processes_than_gpus_stop_on_every_rank(two_gpus, monkeypatch, local_rank):
+    monkeypatch.setenv("LOCAL_RANK", str(local_rank))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    with pytest.raises(UserError, match="4 processes on a machine that shows 2 GPUs"):
+        distributed.init()
+
+
+def test_decoding_computes_float32_exactly(two_gpus):
+    for exact, precision in ((False, "high"), (True, "highest"), (False, "high")):
+        assert distributed.init(exact).device == torch.device("cuda", 0)
+        assert torch.get_float32_matmul_precision() == precision
+        assert torch.backends.cudnn.allow_tf32 is not exact

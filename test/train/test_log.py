@@ -68,7 +68,7 @@ def test_time_of_validation_is_no_training_time_but_counts_for_the_rest(tmp_path
         run_log.valid(5, {"wer": 12.5}, "  best so far")
         run_log.add({"loss": 1.0, "weight": 20.0, "frames": 0.0, "padded_frames": 0.0}, 1.0)
         clock.now += 10
-        run_log.steps(6, None, 1.0, 1.0, 0.6)
+        run_log.steps(6, 10, 1.0, 1.0, 0.6)
     valid, train = lines(tmp_path)
     assert valid == {"step": 5, "valid_wer": 12.5}
     assert train["weight_per_second"] == 2

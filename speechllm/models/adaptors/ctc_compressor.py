@@ -4,15 +4,16 @@ import torch
 from torch import Tensor, nn
 
 from speechllm.errors import UserError
-from speechllm.models.alignment import BLANK_ID, mean_of_frames
+from speechllm.models.alignment import mean_of_frames
 from speechllm.models.conformer import FeedForward, SelfAttention, rotary_table
+from speechllm.models.ctc import BLANK_ID
 from speechllm.models.lengths import lens_to_mask
 
 MODES = ("average", "average_noblank", "remove", "stride", "none")
 
 
 def find_positions(
-    labels: Tensor, lens: Tensor, mode: str, stride: int = 1, blank_id: int = BLANK_ID
+    labels: Tensor, lens: Tensor, mode: str, stride: int = 1
 ) -> tuple[Tensor, Tensor]:
     """Which position each frame becomes a part of.
 
@@ -37,7 +38,7 @@ def find_positions(
         begins = torch.ones_like(kept)
         begins[:, 1:] = labels[:, 1:] != labels[:, :-1]
         if mode != "average":
-            spoken = kept & (labels != blank_id)
+            spoken = kept & (labels != BLANK_ID)
             kept = kept & (spoken | ~spoken.any(1, keepdim=True))
             begins = begins | spoken if mode == "remove" else begins
         at = (kept & begins).cumsum(1) - 1

@@ -1,0 +1,46 @@
+"""How commands end, and what their configs take."""
+
+import pytest
+from torch.utils.data import Dataset
+
+from speechllm.bin import cli, respond
+from speechllm.config import RespondConfig
+from speechllm.data.collate import make_loader
+from speechllm.errors import UserError
+
+
+class Unreadable(Dataset):
+    def __getitem__(self, index):
+        try:
+            raise OSError("gone")
+        except OSError as error:
+            raise UserError("feats.ark: cannot be read; extract it again") from error
+
+
+def refuse():
+    raise UserError("feats.ark: cannot be read; extract it again")
+
+
+def read_in_a_worker():
+    next(iter(make_loader(Unreadable(), [[0]], list, num_workers=1)))
+
+
+@pytest.mark.parametrize("main", [refuse, read_in_a_worker])
+@pytest.mark.parametrize(("rank", "begin"), [("0", ""), ("3", "rank 3: ")])
+def test_an_error_is_one_line_on_every_rank(main, rank, begin, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", rank)
+    with pytest.raises(SystemExit) as end:
+        cli.run(main)
+    assert end.value.code == 1
+    line = f"{begin}error: feats.ark: cannot be read; extract it again\n"
+    assert capsys.readouterr().err == line
+
+
+def test_an_llm_that_only_writes_cannot_be_trained():
+    argv = ["--llm_name", "x", "--data_dir", "x", "--out", "x"]
+    config, _ = cli.parse(
+        respond.get_parser(argv), RespondConfig, [*argv, "--llm.dtype", "float16"]
+    )
+    assert config.llm.dtype == "float16"
+    with pytest.raises(UserError, match="llm.finetune"):
+        cli.parse(respond.get_parser(argv), RespondConfig, [*argv, "--llm.finetune", "true"])
