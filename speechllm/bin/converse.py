@@ -26,7 +26,7 @@ def get_parser(argv=None):
     parser.add_argument("--model", required=True, help="experiment folder of a speech LLM")
     parser.add_argument("--llm", default="", help="its LLM, if it is not where it was in training")
     parser.add_argument("--ctc", default="", help="experiment folder of the cascade's CTC model")
-    parser.add_argument("--fbank", default="", help="YAML of the extract_fbank command")
+    parser.add_argument("--fbank_config", default="", help="YAML of the features")
     parser.add_argument("--out", required=True, help="folder to write below")
     return parser
 
@@ -217,7 +217,7 @@ def answer_all(model, tokenizer, systems, dialogues, feats, heard, config: ChatC
 
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), ChatConfig, argv)
-    fbank = cli.read_config(FbankConfig, args.fbank)
+    fbank = cli.read_config(FbankConfig, args.fbank_config)
     from pathlib import Path
 
     import torch
@@ -237,10 +237,7 @@ def main(argv=None):
     tokenizer, _, template = text_side(saved, path)
     if not build.nested(TrainLlmConfig, saved["config"]).chat:
         raise UserError(f"{args.model}: not trained with chat: true, so it has no turns to answer")
-    if fbank.num_mel_bins != saved["num_mel_bins"]:
-        raise UserError(
-            f"--fbank has {fbank.num_mel_bins} mel bins, the model {saved['num_mel_bins']}; give its own fbank.yaml"
-        )
+    cli.check_mel_bins(fbank, saved)
     systems = Systems(model.to(setup.device), template, config.max_tokens, setup.device)
     ctc = None
     if args.ctc:

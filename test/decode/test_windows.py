@@ -176,3 +176,24 @@ def test_decoding_ends_windows_in_pauses(tmp_path):
 def test_an_overlap_of_more_than_half_is_refused(window, overlap):
     with pytest.raises(UserError, match="between 0 and half of window"):
         bin_decode.check(DecodeConfig(window=window, overlap=overlap))
+
+
+def test_windows_of_a_language_without_spaces_are_joined_as_it_is_written():
+    outputs = [Output("你好世界", "ok"), Output("界和平", "ok")]
+    bounds = [(0, 400), (300, 300)]
+    assert " " not in bin_decode.joined(outputs, bounds, "zh-CN").text
+    assert " " in bin_decode.joined(outputs, bounds, "").text
+
+
+@pytest.mark.parametrize(("transcribes", "gap"), [(True, ""), (False, " ")])
+def test_the_spoken_language_says_nothing_about_a_translation(tmp_path, transcribes, gap):
+    words = "1 2 3 4 5 6 7 8"
+    utt = Utterance("s-a", "s", words, "a.wav", "zh", text_src="x")
+    make_set(tmp_path / "set", {"s-a": words}, "zh")
+    write_data_dir(tmp_path / "set", [utt])
+    compile_manifest(tmp_path / "set", tmp_path / "set/manifest.arrow")
+    config = DecodeConfig(window=2.0, overlap=0.0, pauses=False)
+    setup = Setup(rank=0, world_size=1, device=torch.device("cpu"))
+    out = tmp_path / "out"
+    bin_decode.decode(recognize, tmp_path / "set", out, config, setup, transcribes)
+    assert read_table(out / "text")["s-a"] == gap.join(words.split())
