@@ -51,10 +51,10 @@ def main(argv=None):
     from speechllm.models.llm import llm_revision, load_llm
     from speechllm.train import distributed
 
-    device, about = distributed.init().device, Path(args.responses) / ABOUT
-    if not about.is_file():
-        raise UserError(f"{about}: no such file; --responses should be a folder of merge_responses")
-    about = json.loads(about.read_text(encoding="utf-8"))
+    device, origin = distributed.init().device, Path(args.responses) / ABOUT
+    if not origin.is_file():
+        raise UserError(f"{origin}: no such file; --responses should be written by merge_responses")
+    about = json.loads(origin.read_text(encoding="utf-8"))
     dialogues = [as_text(dialogue) for dialogue in read_dialogues(args.dialogues)]
     model, saved, path = build.load_speech_llm(args.model, args.llm)
     _, _, template = text_side(saved, path)
