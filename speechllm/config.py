@@ -7,6 +7,16 @@ says which one is meant, and without it the first is.
 from dataclasses import dataclass, field, is_dataclass
 from typing import Literal, get_args, get_type_hints
 
+BleuTokenizer = Literal["13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "none"]  # sacreBLEU's
+
+
+def number(default, **bounds):
+    """A field whose number has bounds: ``least`` and ``most``, or ``above`` and ``below``; none at all: any number.
+
+    Numbers of plain fields are 0 or above.
+    """
+    return field(default=default, metadata={"bounds": bounds})
+
 
 def kinds_of(config_class) -> dict[str, dict[str, type]]:
     """The sections of a dataclass that have kinds: ``{"adaptor": {"stack": StackAdaptorConfig, ...}}``."""
@@ -22,8 +32,8 @@ def kinds_of(config_class) -> dict[str, dict[str, type]]:
 class FbankConfig:
     """conf/*/fbank.yaml"""
 
-    sample_rate: int = 16000
-    num_mel_bins: int = 80
+    sample_rate: int = number(16000, least=1)
+    num_mel_bins: int = number(80, least=1)
     resample: bool = True  # convert audio of another rate; if not, it is an error
     compress: bool = True  # one byte per value; features then differ from exact ones by less than their own noise
     speeds: list[float] = field(
@@ -35,24 +45,24 @@ class FbankConfig:
 class TokenizerConfig:
     """conf/*/tokenizer.yaml: the units of CTC, shared by all languages."""
 
-    vocab_size: int = 1547
+    vocab_size: int = number(1547, least=1)
     model_type: Literal["unigram", "bpe", "char"] = "unigram"
 
 
 @dataclass(frozen=True)
 class ConformerConfig:
     type: Literal["conformer"] = "conformer"
-    dim: int = 512
+    dim: int = number(512, least=1)
     num_layers: int = 18
-    num_heads: int = 8
-    ffn_dim: int = 2048
+    num_heads: int = number(8, least=1)
+    ffn_dim: int = number(2048, least=1)
     ffn_style: Literal["macaron", "half_macaron", "single"] = "macaron"
-    conv_kernel: int = 11
+    conv_kernel: int = number(11, least=1)
     subsampling: Literal["conv1d", "depthwise2d"] = "conv1d"
-    subsampling_channels: int = 256
+    subsampling_channels: int = number(256, least=1)
     subsampling_factor: Literal[2, 4, 8] = 8
     positions: Literal["rotary", "relative"] = "rotary"
-    dropout: float = 0.1
+    dropout: float = number(0.1, least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -70,13 +80,17 @@ class SpecAugmentConfig:
     max_freq_width: int = 27  # mel bins
     num_time_masks: int = 2
     max_time_width: int = 100  # frames of 10 ms
-    max_time_share: float = 0.1  # of the utterance, per mask
-    max_warp: float = 0.0  # VTLP: frequencies change by up to this share, e.g. 0.1
+    max_time_share: float = number(0.1, least=0, most=1)  # of the utterance, per mask
+    max_warp: float = number(
+        0.0, least=0, below=1
+    )  # VTLP: frequencies change by up to this share, e.g. 0.1
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    batch_frames: int = 50_000  # frames of 10 ms per micro-batch and process, padding included
+    batch_frames: int = number(
+        50_000, least=1
+    )  # frames of 10 ms per micro-batch and process, padding included
     max_batch_size: int = 0  # utterances per micro-batch; 0 is no limit
     max_frames: int = 3000  # longer training utterances are left out and counted
     lang_beta: float = (
@@ -92,14 +106,14 @@ class OptimConfig:
     muon_lr: float = 2e-2  # peak for the matrices under muon; it follows the same schedule
     final_lr: float = 1e-5  # at max_steps
     warmup_steps: int = 5000
-    max_steps: int = 100_000
+    max_steps: int = number(100_000, least=1)
     max_epochs: int = 0  # on little data fewer steps, about so many passes over it; 0: no limit
     schedule: Literal["exponential", "linear", "cosine", "inverse_sqrt", "constant"] = "exponential"
-    beta1: float = 0.9
-    beta2: float = 0.98
+    beta1: float = number(0.9, least=0, below=1)
+    beta2: float = number(0.98, least=0, below=1)
     weight_decay: float = 0.0
     grad_clip: float = 5.0  # greatest gradient norm
-    accum: int = 1  # micro-batches per step
+    accum: int = number(1, least=1)  # micro-batches per step
 
 
 @dataclass(frozen=True)
@@ -107,11 +121,13 @@ class TrainConfig:
     """What every training has, whatever the model."""
 
     seed: int = 1
-    valid_every: int = 1000  # steps; a checkpoint is saved with each validation
+    valid_every: int = number(1000, least=1)  # steps; a checkpoint is saved with each validation
     save_every: int = 0  # steps between checkpoints besides; 0: none
-    valid_utts: int = 1000  # utterances of the dev set that are really decoded while training
+    valid_utts: int = number(
+        1000, least=1
+    )  # utterances of the dev set that are really decoded while training
     keep_best: int = 5  # checkpoints that are kept and averaged
-    log_every: int = 100  # steps
+    log_every: int = number(100, least=1)  # steps
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the GPU has it
     parallel: Literal["auto", "ddp", "fsdp"] = (
         "auto"  # auto: fsdp where a copy would take over 60 % of a GPU
@@ -135,33 +151,35 @@ class TrainCtcConfig:
     intermediate_layers: list[int] = field(
         default_factory=list
     )  # layers with a CTC loss of their own
-    intermediate_weight: float = 0.3  # share of the loss that is theirs
+    intermediate_weight: float = number(0.3, least=0, most=1)  # share of the loss that is theirs
 
 
 @dataclass(frozen=True)
 class StackAdaptorConfig:
     type: Literal["stack"] = "stack"
-    stack_factor: int = 1  # encoder frames per LLM position: 1, 3, 6, 12 = 80, 240, 480, 960 ms
+    stack_factor: int = number(
+        1, least=1
+    )  # encoder frames per LLM position: 1, 3, 6, 12 = 80, 240, 480, 960 ms
 
 
 @dataclass(frozen=True)
 class ConvAdaptorConfig:
     type: Literal["conv"] = "conv"
-    stride: int = 2  # encoder frames per LLM position
-    kernel: int = 3  # encoder frames that a position is made of
-    dim: int = 512
+    stride: int = number(2, least=1)  # encoder frames per LLM position
+    kernel: int = number(3, least=1)  # encoder frames that a position is made of
+    dim: int = number(512, least=1)
 
 
 @dataclass(frozen=True)
 class QformerAdaptorConfig:
     type: Literal["qformer"] = "qformer"
-    window: int = 4  # encoder frames that are summed up together
-    num_queries: int = 1  # LLM positions per window
+    window: int = number(4, least=1)  # encoder frames that are summed up together
+    num_queries: int = number(1, least=1)  # LLM positions per window
     num_layers: int = 2
-    num_heads: int = 8
-    dim: int = 512
-    ffn_dim: int = 2048
-    dropout: float = 0.1
+    num_heads: int = number(8, least=1)
+    dim: int = number(512, least=1)
+    ffn_dim: int = number(2048, least=1)
+    dropout: float = number(0.1, least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -170,13 +188,13 @@ class CtcCompressorAdaptorConfig:
     mode: Literal["average", "average_noblank", "remove", "stride", "none"] = (
         "average"  # means of runs of one CTC label; without blank runs; frames but blank ones; ...
     )
-    stride: int = 4  # encoder frames per position in mode stride
+    stride: int = number(4, least=1)  # encoder frames per position in mode stride
     num_layers: int = 4  # of the audio encoder, a bidirectional transformer; 0: none
-    dim: int = 1024
-    num_heads: int = 16
-    ffn_dim: int = 4096
+    dim: int = number(1024, least=1)
+    num_heads: int = number(16, least=1)
+    ffn_dim: int = number(4096, least=1)
     output_dim: int = 0  # width before the linear layer to the LLM's; 0: as dim
-    dropout: float = 0.1
+    dropout: float = number(0.1, least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -202,7 +220,7 @@ class WriterConfig:
 class LoraConfig:
     rank: int = 8  # 0: no LoRA, the LLM stays as it is
     alpha: float = 16.0
-    dropout: float = 0.0
+    dropout: float = number(0.0, least=0, below=1)
     targets: list[str] = field(default_factory=list)  # empty: the matrices of self-attention
     dora: bool = False  # learn the lengths of the matrices' columns apart (arXiv:2402.09353)
 
@@ -221,7 +239,7 @@ class Ia3Config:
 @dataclass(frozen=True)
 class OftConfig:
     type: Literal["oft"] = "oft"  # arXiv:2306.07280
-    block_size: int = 32  # inputs that are rotated together
+    block_size: int = number(32, least=1)  # inputs that are rotated together
     targets: list[str] = field(default_factory=list)  # empty: the matrices of self-attention
 
 
@@ -262,13 +280,18 @@ class TrainLlmConfig:
     )
     ctc_weight: float = 0.0  # of the CTC loss, kept beside the LLM's while the encoder is trained
     packing: bool = False  # short utterances of a batch share rows of the LLM's input
-    distill_weight: float = 0.0  # share of the loss: divergence from what the LLM thinks after text
-    distill_top_k: int = 64  # tokens per position that this is computed from
-    target_masking: float = 0.0  # share of target inputs hidden from the LLM in training
+    distill_weight: float = number(
+        0.0, least=0, most=1
+    )  # share of the loss: divergence from what the LLM thinks after text
+    distill_top_k: int = number(64, least=1)  # tokens per position that this is computed from
+    target_masking: float = number(
+        0.0, least=0, most=1
+    )  # share of target inputs hidden from the LLM in training
     target_masking_beta: float = (
         0.0  # of a language, times (its hours / those of the largest) ^ it; 0: all alike
     )
     valid_metric: Literal["wer", "bleu"] = "wer"  # by which checkpoints are chosen
+    valid_tokenize: BleuTokenizer = "13a"  # of bleu, in the target language
     spec_augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -279,10 +302,10 @@ class TrainLlmConfig:
 class AttentionDecoderConfig:
     """ESPnet's transformer decoder; its width is the encoder's."""
 
-    num_layers: int = 6
-    num_heads: int = 4
-    ffn_dim: int = 2048
-    dropout: float = 0.1
+    num_layers: int = number(6, least=1)
+    num_heads: int = number(4, least=1)
+    ffn_dim: int = number(2048, least=1)
+    dropout: float = number(0.1, least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -291,9 +314,12 @@ class TrainEncoderDecoderConfig:
 
     encoder: ConformerConfig | EspnetEncoderConfig = field(default_factory=ConformerConfig)
     decoder: AttentionDecoderConfig = field(default_factory=AttentionDecoderConfig)
-    ctc_weight: float = 0.3  # share of the loss that CTC has; the decoder has the rest
-    label_smoothing: float = 0.1
+    ctc_weight: float = number(
+        0.3, least=0, most=1
+    )  # share of the loss that CTC has; the decoder has the rest
+    label_smoothing: float = number(0.1, least=0, below=1)
     valid_metric: Literal["wer", "bleu"] = "bleu"
+    valid_tokenize: BleuTokenizer = "13a"
     spec_augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -305,18 +331,18 @@ class DecodeConfig:
     """conf/*/decode.yaml"""
 
     task: Literal["text", "transcript", "chain"] = "text"  # see other_tasks of train_llm.yaml
-    batch_frames: int = 30_000  # frames of 10 ms per batch, padding included
-    num_beams: int = 1  # 1: greedy; more: beam search, and n-best lists of so many
+    batch_frames: int = number(30_000, least=1)  # frames of 10 ms per batch, padding included
+    num_beams: int = number(1, least=1)  # 1: greedy; more: beam search, and n-best lists of so many
     length_penalty: float = (
-        1.0  # the search ranks beams by log-probability / tokens ^ length_penalty
+        number(1.0)  # the search ranks beams by log-probability / tokens ^ length_penalty
     )
     # The n-best are then ranked by (1 - it) log P_llm + it log P_ctc, if it is not 0; an encoder-decoder has this share
     # of CTC in the scores of its search.
-    ctc_weight: float = 0.0
+    ctc_weight: float = number(0.0, least=0, most=1)
     ctc_drafts: bool = (
         True  # greedy search checks the text of CTC at once: same output, fewer passes of the LLM
     )
-    repetition_penalty: float = 1.0
+    repetition_penalty: float = number(1.0, above=0)
     max_tokens_per_second: float = 10.0  # an output may have this many tokens per second of audio
     extra_tokens: int = 10  # and this many on top
     window: float = 30.0  # seconds; longer audio is heard in windows of this length, 0: never
@@ -335,16 +361,20 @@ class RespondConfig:
     llm: WriterConfig = field(default_factory=WriterConfig)
     batch_positions: int = 8000  # prompt tokens per batch, padding included
     max_prompt_tokens: int = 512  # longer prompts are left out and counted
-    max_tokens: int = 128  # answers that have not ended by then are left out and counted
+    max_tokens: int = number(
+        128, least=1
+    )  # answers that have not ended by then are left out and counted
     temperature: float = (
         0.0  # 0: the most likely answer; above: drawn, with a seed for each utterance
     )
-    top_p: float = 1.0  # drawn from the likeliest tokens that have this much probability together
+    top_p: float = number(
+        1.0, above=0, most=1
+    )  # drawn from the likeliest tokens that have this much probability together
     seed: int = 1
     instructions: list[str] = field(
         default_factory=list
     )  # texts that may stand before a transcript
-    instruct_share: float = 0.0  # of the utterances that get one of them
+    instruct_share: float = number(0.0, least=0, most=1)  # of the utterances that get one of them
     refusals: list[str] = field(
         default_factory=lambda: [
             "i'm sorry",
@@ -358,7 +388,7 @@ class RespondConfig:
             "i'm just an ai",
         ]
     )  # answers that begin so are left out and counted
-    leave_out: list[str] = field(
+    leave_out: list[Literal["empty", "too_long", "refusal", "loop"]] = field(
         default_factory=lambda: ["empty", "too_long", "refusal", "loop"]
     )  # faults for which an answer is no target
     licence: str = ""  # of the answers, as the LLM's licence asks for it
@@ -369,8 +399,8 @@ class ChatConfig:
     """conf/*/chat.yaml: how dialogues are answered."""
 
     batch_positions: int = 8000  # LLM positions of prompts per batch, padding included
-    max_tokens: int = 128  # of an answer
-    repetition_penalty: float = 1.0
+    max_tokens: int = number(128, least=1)  # of an answer
+    repetition_penalty: float = number(1.0, above=0)
 
 
 @dataclass(frozen=True)
@@ -379,18 +409,20 @@ class MiniLlmConfig:
 
     architecture: Literal["llama", "bloom"] = "llama"
     chat: bool = False  # it learns to answer in a chat format, in place of reading sentences
-    dim: int = 256
-    num_layers: int = 4
-    num_heads: int = 4
-    ffn_dim: int = 688  # of llama; bloom has 4 dim
-    vocab_size: int = 1500
+    dim: int = number(256, least=1)
+    num_layers: int = number(4, least=1)
+    num_heads: int = number(4, least=1)
+    ffn_dim: int = number(688, least=1)  # of llama; bloom has 4 dim
+    vocab_size: int = number(1500, least=1)
     num_sentences: int = 4000  # sentences per language that it reads
     translated_share: float = (
-        0.0  # of its reading: sentences with their translations, beyond a few that are always there
+        number(
+            0.0, least=0, most=1
+        )  # of its reading: sentences with their translations, beyond a few that are always there
     )
-    batch_tokens: int = 6000
+    batch_tokens: int = number(6000, least=1)
     lr: float = 2e-3  # peak, of AdamW for embeddings and norms
     muon_lr: float = 2e-2  # peak, of Muon for the matrices inside
-    warmup_steps: int = 50
-    max_steps: int = 800
+    warmup_steps: int = number(50, least=1)
+    max_steps: int = number(800, least=1)
     seed: int = 1

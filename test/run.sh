@@ -23,8 +23,8 @@ for word in "$@"; do
 done
 . utils/path.sh
 
-ruff check .
-ruff format --check --quiet .
+python -m ruff check .
+python -m ruff format --check --quiet .
 # A worker for each core, each with one thread: pools of threads on the same cores would wait for one another.
 pytest=(python -m pytest -q --numprocesses "$(nproc)" --dist loadfile --durations 5)
 export OMP_NUM_THREADS=1

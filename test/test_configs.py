@@ -1,5 +1,6 @@
 """Every YAML of every recipe loads; every paper-size model is built without memory and has the size it should."""
 
+import importlib
 import shlex
 from pathlib import Path
 
@@ -194,8 +195,12 @@ def test_a_second_config_file_changes_only_what_it_names():
         ("encoder: {options: {output_size: 3}}", "unknown key 'encoder.options'"),
         ("encoder: {type: espnet, options: {a: 1, a: 2}}", "'encoder.options.a' stands twice"),
         ("encoder: {num_layers: many}", "encoder.num_layers.*many"),
-        ("optim: {lr: -1e-3}", "optim.lr: -0.001 should be 0 or above"),
-        ("data: {batch_frames: 0}", "data.batch_frames: 0 should be above 0"),
+        ("optim: {lr: -1e-3}", "optim.lr: -0.001 should be at least 0"),
+        ("intermediate_weight: 1.5", "intermediate_weight: 1.5 should be at least 0 and at most 1"),
+        ("encoder: {num_heads: 0}", "encoder.num_heads: 0 should be at least 1"),
+        ("optim: {beta2: 1.0}", "optim.beta2: 1.0 should be at least 0 and below 1"),
+        ("train: {valid_utts: 0}", "train.valid_utts: 0 should be at least 1"),
+        ("data: {batch_frames: 0}", "data.batch_frames: 0 should be at least 1"),
     ],
 )
 def test_wrong_config_is_one_clear_line(tmp_path, text, message):
@@ -247,3 +252,45 @@ def test_numbers_in_scientific_notation_are_numbers(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text("optim:\n  lr: 2e-3\n")
     assert parse(TrainCtcConfig, "--config", str(path)).optim.lr == 0.002
+
+
+@pytest.mark.parametrize(
+    ("config_class", "flag", "value", "message"),
+    [
+        (TrainLlmConfig, "distill_weight", "2", "at most 1"),
+        (TrainLlmConfig, "valid_tokenize", "14a", "14a"),
+        (DecodeConfig, "repetition_penalty", "0", "above 0"),
+        (MiniLlmConfig, "warmup_steps", "0", "at least 1"),
+        (RespondConfig, "leave_out", "[refusals]", "refusals"),
+    ],
+)
+def test_values_outside_their_bounds_are_named(config_class, flag, value, message):
+    with pytest.raises(UserError, match=f"{flag}.*{message}"):
+        parse(config_class, f"--{flag}", value)
+
+
+def test_a_length_penalty_may_be_negative():
+    assert parse(DecodeConfig, "--length_penalty", "-1").length_penalty == -1
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "message"),
+    [
+        ("extract_fbank", ["--nj", "0", "--data_dir", "x"], "--nj: 0 should be at least 1"),
+        (
+            "decode_ngram",
+            ["--tune_utts", "0", "--model", "x", "--dev_dir", "x", "--out", "x", "x"],
+            "--tune_utts: 0 should be at least 1",
+        ),
+    ],
+)
+def test_numbers_of_commands_are_checked_before_any_work(name, flags, message):
+    command = importlib.import_module(f"speechllm.bin.{name}")
+    with pytest.raises(UserError, match=message):
+        command.main(flags)
+
+
+def test_features_of_another_size_than_the_models_are_refused():
+    cli.check_mel_bins(FbankConfig(), {"num_mel_bins": 80})
+    with pytest.raises(UserError, match="--fbank_config has 80 mel bins, the model 40"):
+        cli.check_mel_bins(FbankConfig(), {"num_mel_bins": 40})

@@ -108,10 +108,11 @@ def test_an_unknown_option_is_named_in_one_line(path):
 
 
 @each_recipe
-def test_an_unknown_preset_is_named_in_one_line(path):
-    done = run_recipe(path, "--preset", "huge")
+@pytest.mark.parametrize("preset", ["huge", "mini/tables", ".."])
+def test_an_unknown_preset_is_named_in_one_line(path, preset):
+    done = run_recipe(path, "--preset", preset)
     assert done.returncode == 1 and done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1 and "'huge'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and f"got '{preset}'" in done.stderr
 
 
 @each_recipe

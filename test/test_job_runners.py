@@ -1,6 +1,7 @@
 """The runners of jobs, on this machine and through Slurm."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,6 +194,31 @@ def test_slurm_submits_one_array_and_waits(tmp_path, with_sbatch):
     arguments = (tmp_path / "sbatch.arguments").read_text().split()
     expected = {"--wait", "--array=1-3%3", "--gres=gpu:2", "--mem=8G", "--cpus-per-task=4"}
     assert expected | {"--partition=p", "--job-name=x"} <= set(arguments)
+
+
+def test_slurm_finds_the_runner_in_a_folder_with_spaces(tmp_path, with_sbatch):
+    shutil.copytree(UTILS, tmp_path / "my utils")
+    command = [sys.executable, str(tmp_path / "my utils/slurm.py"), "x.log", "echo", "a  b"]
+    done = run(command, tmp_path, PATH=with_sbatch)
+    assert done.returncode == 0, done.stderr
+    assert "\na  b\n" in (tmp_path / "x.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ("", "job.py|job.py"),
+        (
+            'cmd_backend=slurm slurm_opts="--partition p"',
+            "slurm.py --mem 8G --partition p|slurm.py --mem 64G --num_threads 8 --partition p",
+        ),
+    ],
+)
+def test_recipes_choose_their_commands(variables, expected):
+    for path in UTILS.parent.glob("egs/*/cmd.sh"):
+        script = f'{variables}\n. "{path}"\necho ${{train_cmd}}"|"${{cuda_cmd}}'
+        done = run(["bash", "-euc", script], path.parent, PATH=f"{UTILS}:{os.environ['PATH']}")
+        assert done.stdout.strip() == expected, done.stderr
 
 
 def test_slurm_fails_where_a_task_failed(tmp_path, with_sbatch):

@@ -218,6 +218,27 @@ def test_touched_files_audio_and_optimizers_leave_a_stage_done(stages, tmp_path)
     assert stages() == ["2 true"]
 
 
+def test_dialogues_and_a_folder_named_audio_are_read(stages, tmp_path):
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio/dialogues.jsonl").write_text("{}")
+    body = STAGES.replace("mid.txt folder", "mid.txt audio")
+    assert stages(body=body) == ["1 false", "2 false"]
+    (tmp_path / "audio/dialogues.jsonl").write_text('{"id": 1}')
+    assert stages(body=body) == ["2 true"]
+
+
+@pytest.mark.parametrize("place", ["model.pth", "ctc/best/model.safetensors", "model.safetensors"])
+def test_an_encoder_to_start_from_is_looked_for_at_once(stages, tmp_path, place):
+    given = place.replace("/best", "").removesuffix("/model.safetensors")
+    given = "." if given == "model.safetensors" else given
+    body = f"init_encoder={given}\n{STAGES}"
+    assert stages(body=body, code=1) == []
+    assert "./run.sh: --init_encoder should be a folder with a trained encoder" in stages.output
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).touch()
+    assert stages(body=body) == ["1 false", "2 false"]
+
+
 def test_large_files_count_by_size_and_time(stages, tmp_path):
     large = tmp_path / "folder" / "model.safetensors"
     with large.open("wb") as f:

@@ -4,7 +4,7 @@
 # usage: utils/new_recipe.sh --name CORPUS --lang CODE [options]
 #   --name CORPUS     the recipe becomes egs/CORPUS
 #   --lang CODE       ISO code of its language, such as ru or zh; several in quotes
-#   --from RECIPE     recipe whose stages and sizes it takes (mls)
+#   --from RECIPE     recipe whose stages and sizes it takes: mls, the only one that has a folder in egs/TEMPLATE
 #
 # The corpus is a folder of audio with transcripts.tsv, or of Kaldi data directories; egs/TEMPLATE/README.md goes from there
 # to a WER.
@@ -26,6 +26,8 @@ trap 'rm -rf "${new}"' EXIT
 mkdir -p "${new}"
 cp -r "${toolkit}/egs/${from}"/{run.sh,run_table.sh,cmd.sh,conf} "${toolkit}/egs/TEMPLATE/${from}/." "${new}"
 sed -i -f "${new}/run.sed" "${new}"/{run.sh,run_table.sh}
+# Figures and small training sets are those of the other corpus.
+sed -i -e '/^# Past the paper/,/^title/{/^title/!d}' -e '/^ *published:/d' -e '/ subset: /d' -e 's/, limited supervision//' "${new}"/conf/*/tables/*.yaml
 sed -i -e "s/@NAME@/${name}/" -e "s/@LANG@/${lang}/" "${new}"/{run.sh,run_table.sh,README.md}
 rm "${new}/run.sed"
 mv "${new}" "${recipe}"

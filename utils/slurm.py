@@ -30,8 +30,8 @@ def batch_script(request: job.Request) -> str:
     threads = request.options.get("num_threads", "1")
     words = ["--num_threads", threads, *array, request.log, *request.command]
     task = '--task "${SLURM_ARRAY_TASK_ID}" ' if request.is_array else ""
-    runner = Path(job.__file__).resolve()
-    return f"#!/bin/bash\nexec {sys.executable} {runner} {task}{shlex.join(words)}\n"
+    runner = [sys.executable, str(Path(job.__file__).resolve())]
+    return f"#!/bin/bash\nexec {shlex.join(runner)} {task}{shlex.join(words)}\n"
 
 
 def sbatch_command(request: job.Request) -> list[str]:

@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2154
-# Run the stages of a recipe that are asked for and not yet done; sourced once exp, stage and stop_stage are set.
+# Run the stages of a recipe that are asked for and not yet done; sourced once exp, stage and stop_stage are set. An
+# encoder to start from, where the recipe has init_encoder, must be there by then: it is read hours later.
 #
 #   if run_stage 4 "pretrain the encoder" "${data}/train/feats.scp" conf/ctc.yaml -- "${ctc_opts}"; then
 #       discard_stale "${exp}/ctc"
@@ -18,12 +19,12 @@ log() {
 }
 
 # Print a line for file $1, or for each file in folder $1 that decides what a stage makes: tables, text, configs,
-# weights. Audio, features and optimizers are not read; files above 64 MB count by size and time.
+# weights. Audio, features and optimizers below it are not read; files above 64 MB count by size and time.
 list_contents() {
     local file
-    find -L "$1" \( -name '.?*' -o -name audio -o -name clips \) -prune -o -type f ! -name '*optim*.safetensors' \
+    find -L "$1" ! -path "$1" \( -name '.?*' -o -name audio -o -name clips \) -prune -o -type f ! -name '*optim*.safetensors' \
         \( -path "$1" -o -name wav.scp -o -name feats.scp -o -name segments -o -name 'text*' -o -name 'utt2*' \
-        -o -name '*.txt' -o -name '*.tsv' -o -name '*.json' -o -name '*.yaml' -o -name '*.model' -o -name '*.bin' \
+        -o -name '*.txt' -o -name '*.tsv' -o -name '*.json' -o -name '*.jsonl' -o -name '*.yaml' -o -name '*.model' -o -name '*.bin' \
         -o -name '*.safetensors' \) -print0 | LC_ALL=C sort -z |
         while IFS= read -r -d '' file; do
             if [ "$(stat -Lc %s "${file}")" -gt 67108864 ]; then
@@ -136,3 +137,8 @@ finish_stage() {
     mv "${stage_file}.tmp" "${stage_file}.done"
     rm -f "${stage_file}.started"
 }
+
+if [ -n "${init_encoder-}" ] && [ ! -f "${init_encoder}" ] && [ ! -f "${init_encoder}/best/model.safetensors" ] &&
+    [ ! -f "${init_encoder}/model.safetensors" ]; then
+    die "--init_encoder should be a folder with a trained encoder, such as exp/mini/ctc, or ESPnet's .pth, got '${init_encoder}'"
+fi

@@ -27,11 +27,10 @@ cd "$(dirname "$0")"
 . ./cmd.sh
 . ./db.sh
 
-preset=mini corpora="" subset=full llm="" init_encoder="" tag="" data="" ctc="" responses="" snrs=""
-stage=0 stop_stage=10 force=false ngpu="" nproc=1 nj=2 respond_nj=1
-corpus_opts="" mini_llm_opts="" ctc_opts="" respond_opts="" llm_opts="" chat_opts="" corpus_size=""
+preset=mini corpora="" subset=full llm="" init_encoder="" tag="" data="" ctc="" responses="" snrs="" stage=0
+stop_stage=10 force=false ngpu="" nproc=1 nj=2 respond_nj=1 corpus_opts="" mini_llm_opts="" ctc_opts="" respond_opts="" llm_opts="" chat_opts="" corpus_size=""
 . parse_options.sh
-[ -d "conf/${preset}" ] || die "--preset should be a folder in conf/ (mini, paper), got '${preset}'"
+[ -f "conf/${preset}/defaults.sh" ] || die "--preset should be a folder in conf/ (mini, paper), got '${preset}'"
 . "conf/${preset}/defaults.sh"
 [ -z "${data}" ] || [ "${stage}" -ge 3 ] || stage=3 # the data of another run are as they are
 exp=exp/${tag:=${preset}} data=${data:-data/${tag}} ctc=${ctc:-${exp}/ctc} corpora=${corpora:-${MLS}}
@@ -39,12 +38,12 @@ responses=${responses:-${exp}/respond} conf=conf/${preset} one_gpu=$((ngpu > 0))
 train="launch.sh --ngpu ${ngpu} --nproc ${nproc}" decode="launch.sh --ngpu ${one_gpu}"
 . stage.sh
 
-if run_stage 0 "get the corpus" -- "${corpora}" "${corpus_size}" "${corpus_opts}"; then
-    [ -n "${corpora}" ] || [ "${preset}" != mini ] || ${train_cmd} "${exp}/log/corpus.log" python -m speechllm.bin.make_mini_corpus \
-        --layout mls --langs en --speech questions --nj "${nj}" ${corpus_size} ${corpus_opts} --out "${data}/corpus"
-    finish_stage
+made=$([ -n "${corpora}" ] || [ "${preset}" != mini ] || echo "${data}/corpus") corpora=${corpora:-${made}}
+if run_stage 0 "get the corpus" -- "${corpora}" "${corpus_size}" "${corpus_opts}" "${preset}"; then
+    [ -z "${made}" ] || ${train_cmd} --num_threads "${nj}" "${exp}/log/corpus.log" python -m speechllm.bin.make_mini_corpus \
+        --layout mls --langs en --speech questions --nj "${nj}" ${corpus_size} ${corpus_opts} --out "${made}"
+    finish_stage ${made:+"${made}"}
 fi
-[ -n "${corpora}" ] || [ "${preset}" != mini ] || corpora=${data}/corpus
 
 if run_stage 1 "prepare data" "${corpora}?" -- "${corpora}" "${subset}" "${corpus_opts}"; then
     for set in train dev test; do
@@ -85,6 +84,7 @@ fi
 
 if [ "${responses}" = "${exp}/respond" ] &&
     run_stage 5 "let the LLM respond" "${data}"/{train,dev}/{text,feats.scp} "${conf}/respond.yaml" "${base_llm}?" -- "${base_llm}" "${respond_opts}"; then
+    discard_stale "${responses}"/{train,dev}
     for set in train dev; do
         ${decode_cmd} --gpu "${one_gpu}" JOB=1:"${respond_nj}" "${exp}/log/respond_${set}.JOB.log" ${decode} \
             speechllm.bin.respond --config "${conf}/respond.yaml" --llm_name "${base_llm}" --data_dir "${data}/${set}" \
@@ -95,8 +95,8 @@ if [ "${responses}" = "${exp}/respond" ] &&
     finish_stage "${responses}"/{train,dev}/manifest.arrow
 fi
 
-if run_stage 6 "train the LLM integration" "${ctc}/best" "${responses}"/{train,dev}/{text,feats.scp} \
-    "${conf}/train_llm.yaml" -- "${base_llm}" "${llm_opts}"; then
+if run_stage 6 "train the LLM integration" "${ctc}/best" "${responses}"/{train,dev}/{text,feats.scp,utt2prompt?} \
+    "${conf}"/{train_llm,decode}.yaml "${base_llm}?" -- "${base_llm}" "${llm_opts}"; then
     discard_stale "${exp}/llm"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_llm.log" ${train} speechllm.bin.train_llm --config "${conf}/train_llm.yaml" \
         --train_dir "${responses}/train" --valid_dir "${responses}/dev" --decode_config "${conf}/decode.yaml" --llm_name "${base_llm}" --encoder "${ctc}" --exp_dir "${exp}/llm" ${llm_opts}
@@ -104,13 +104,13 @@ if run_stage 6 "train the LLM integration" "${ctc}/best" "${responses}"/{train,d
 fi
 
 score="python -m speechllm.bin.score_chat --decode ${exp}/decode --out ${exp} --commands ${exp}/commands"
-converse="speechllm.bin.converse --config ${conf}/chat.yaml --fbank ${conf}/fbank.yaml --model ${exp}/llm --ctc ${ctc} --out ${exp}/decode ${chat_opts}"
-if run_stage 7 "decode" "${ctc}/best" "${exp}/llm/best" "${conf}"/{chat,fbank}.yaml "${data}"/{dev,test}/text -- "${chat_opts}"; then
+converse="speechllm.bin.converse --config ${conf}/chat.yaml --fbank_config ${conf}/fbank.yaml --model ${exp}/llm --ctc ${ctc} --out ${exp}/decode ${chat_opts}"
+if run_stage 7 "decode" "${ctc}/best" "${exp}/llm/best" "${conf}"/{chat,fbank}.yaml "${data}"/{dev,test}/dialogues.jsonl -- "${chat_opts}"; then
     ${decode_cmd} --gpu "${one_gpu}" "${exp}/log/decode.log" ${decode} ${converse} {dev="${data}/dev",test="${data}/test"}/dialogues.jsonl
     finish_stage "${exp}"/decode/*/{dev,test}/text
 fi
 
-if run_stage 8 "score" "${exp}"/decode/{text,cascade,audio}/{dev,test}/{text,utt2status} "${data}"/{dev,test}/text; then
+if run_stage 8 "score" "${exp}"/decode/{text,cascade,audio}/{dev,test}/{text,utt2status} "${data}"/{dev,test}/dialogues.jsonl; then
     list_commands >"${exp}/commands"
     for set in dev test; do
         ${score} --set "${set}" "${data}/${set}/dialogues.jsonl"
@@ -118,7 +118,7 @@ if run_stage 8 "score" "${exp}"/decode/{text,cascade,audio}/{dev,test}/{text,utt
     finish_stage "${exp}/results.json"
 fi
 
-if run_stage 9 "analyse" "${ctc}/best" "${exp}/llm/best" "${conf}"/{chat,fbank}.yaml "${data}/test/text" -- "${snrs}" "${chat_opts}"; then
+if run_stage 9 "analyse" "${ctc}/best" "${exp}/llm/best" "${conf}"/{chat,fbank}.yaml "${data}/test" -- "${snrs}" "${chat_opts}"; then
     . local/analyse.sh
     finish_stage "${exp}/analysis/frozen.json"
 fi

@@ -26,20 +26,21 @@ cd "$(dirname "$0")"
 
 preset=mini corpora="" langs="" target=en systems="llm encoder-decoder rescored cascade" llm="" init_encoder="" tag=""
 data="" ctc="" stage=0 stop_stage=9 force=false phases="frozen llm" init_baseline="" ngpu="" nproc=1 nj=2 decode_nj=""
-corpus_opts="" prepare_opts="" mini_llm_opts="" ctc_opts="" llm_opts="" baseline_opts="" decode_opts=""
+corpus_opts="" corpus_size="" prepare_opts="" mini_llm_opts="" ctc_opts="" llm_opts="" baseline_opts="" decode_opts=""
 . parse_options.sh
-[ -d "conf/${preset}" ] || die "--preset should be a folder in conf/ (mini, paper), got '${preset}'"
+[ -f "conf/${preset}/defaults.sh" ] || die "--preset should be a folder in conf/ (mini, paper), got '${preset}'"
 . "conf/${preset}/defaults.sh"
 [ -z "${data}" ] || [ "${stage}" -ge 3 ] || stage=3 # the data of another run are as they are
 conf=conf/${preset} exp=exp/${tag:=${preset}} data=${data:-data/${tag}} ctc=${ctc:-${exp}/ctc} corpora=${corpora:-${COVOST2}}
 . stage.sh
+declare -A tokenizers=([zh-CN]=zh [ja]=ja-mecab) && tokenize=${tokenizers[${target}]:-13a} # of BLEU, in the target language
 
-if run_stage 0 "get the corpus" -- "${corpora}" "${langs}" "${corpus_opts}" "${preset}"; then
-    [ -n "${corpora}" ] || [ "${preset}" != mini ] || ${train_cmd} "${exp}/log/corpus.log" python -m \
-        speechllm.bin.make_mini_corpus --layout covost2 --langs "${langs}" --nj "${nj}" ${corpus_opts} --out "${data}/corpus"
-    finish_stage
+made=$([ -n "${corpora}" ] || [ "${preset}" != mini ] || echo "${data}/corpus") corpora=${corpora:-${made}}
+if run_stage 0 "get the corpus" -- "${corpora}" "${langs}" "${corpus_size}" "${corpus_opts}" "${preset}"; then
+    [ -z "${made}" ] || ${train_cmd} --num_threads "${nj}" "${exp}/log/corpus.log" python -m speechllm.bin.make_mini_corpus \
+        --layout covost2 --langs "${langs}" --nj "${nj}" ${corpus_size} ${corpus_opts} --out "${made}"
+    finish_stage ${made:+"${made}"}
 fi
-[ -n "${corpora}" ] || [ "${preset}" != mini ] || corpora=${data}/corpus
 
 if run_stage 1 "prepare data" "${corpora}?" -- "${corpora}" "${langs}" "${target}" "${prepare_opts}" "${corpus_opts}"; then
     for set in train dev test; do
@@ -60,18 +61,17 @@ if run_stage 2 "extract fbank" "${data}"/{train,dev,test}/{wav.scp,text,text.src
     finish_stage "${data}"/{train,dev,test}/manifest.arrow "${data}/train/cmvn.ark"
 fi
 
-texts=("${data}/train/text" "${data}/train/text.src")
 base_llm=${llm:-${exp}/base_llm} own_llm=$([ -n "${llm}" ] || echo "${exp}/base_llm") # made here, where none is named
-if run_stage 3 "train tokenizer" "${texts[@]}" "${conf}"/{tokenizer.yaml,llm.yaml?} -- "${llm}" "${langs}" "${mini_llm_opts}"; then
+if run_stage 3 "train tokenizer" "${data}/train"/text{,.src} "${conf}"/{tokenizer.yaml,llm.yaml?} -- "${llm}" "${langs}" "${mini_llm_opts}"; then
     [ -z "${llm}" ] || python -m speechllm.bin.check_llm "${llm}"
-    python -m speechllm.bin.train_tokenizer --config "${conf}/tokenizer.yaml" --text "${texts[0]}" --out "${exp}/text.model"
-    python -m speechllm.bin.train_tokenizer --config "${conf}/tokenizer.yaml" --text "${texts[1]}" --out "${exp}/units.model"
+    python -m speechllm.bin.train_tokenizer --config "${conf}/tokenizer.yaml" --text "${data}/train/text" --out "${exp}/text.model"
+    python -m speechllm.bin.train_tokenizer --config "${conf}/tokenizer.yaml" --text "${data}/train/text.src" --out "${exp}/units.model"
     [ -n "${llm}" ] || ${train_cmd} "${exp}/log/base_llm.log" python -m speechllm.bin.make_mini_llm --config "${conf}/llm.yaml" \
-        --langs "${langs}" --target "${target}" --text "${texts[0]}" --text_src "${texts[1]}" --out "${base_llm}" ${mini_llm_opts}
+        --langs "${langs}" --target "${target}" --text "${data}/train/text" --text_src "${data}/train/text.src" --out "${base_llm}" ${mini_llm_opts}
     finish_stage "${exp}"/{units,text}.model ${own_llm:+"${own_llm}/config.json"}
 fi
 
-sets=(--train_dir "${data}/train" --valid_dir "${data}/dev") train="launch.sh --ngpu ${ngpu} --nproc ${nproc}" init=""
+sets=(--train_dir "${data}/train" --valid_dir "${data}/dev") bleu=(--valid_tokenize "${tokenize}") train="launch.sh --ngpu ${ngpu} --nproc ${nproc}" init=""
 if [ "${ctc}" = "${exp}/ctc" ] && run_stage 4 "pretrain the CTC compressor" "${data}"/{train,dev}/{text,text.src,feats.scp} \
     "${data}/train/cmvn.ark" "${exp}"/{units,text}.model "${conf}"/{fbank,train_ctc}.yaml ${init_encoder:+"${init_encoder}"} -- "${ctc_opts}"; then
     discard_stale "${ctc}"
@@ -80,23 +80,23 @@ if [ "${ctc}" = "${exp}/ctc" ] && run_stage 4 "pretrain the CTC compressor" "${d
     finish_stage "${ctc}/best"
 fi
 
-if run_stage 5 "train the LLM integration" "${ctc}/best" "${conf}"/train_llm{,_*}.yaml "${base_llm}?" \
-    -- "${base_llm}" "${llm_opts}" "${phases}"; then
+if run_stage 5 "train the LLM integration" "${ctc}/best" "${data}"/{train,dev}/{text,text.src,feats.scp,utt2prompt?} \
+    "${conf}"/{decode,train_llm{,_*}}.yaml "${base_llm}?" -- "${base_llm}" "${llm_opts}" "${phases}"; then
     discard_stale $(printf "${exp}/%s " ${phases})
     for phase in ${phases}; do # those before llm leave the LLM as it is; with it comes LoRA
         ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_${phase}.log" ${train} speechllm.bin.train_llm --config "${conf}/train_llm.yaml" \
-            ${llm_opts} $([ "${phase}" = llm ] || echo "--config ${conf}/train_llm_${phase}.yaml") "${sets[@]}" --encoder "${ctc}" \
+            "${bleu[@]}" ${llm_opts} $([ "${phase}" = llm ] || echo "--config ${conf}/train_llm_${phase}.yaml") "${sets[@]}" --encoder "${ctc}" \
             --decode_config "${conf}/decode.yaml" --llm_name "${base_llm}" ${init:+--init "${init}"} --exp_dir "${exp}/${phase}"
         init=${exp}/${phase}
     done
     finish_stage "${exp}/llm/best"
 fi
 
-if [[ " ${systems} " = *" encoder-decoder "* ]] && run_stage 5b "train the baseline" "${ctc}/best" "${exp}/text.model" \
-    "${conf}/train_encoder_decoder.yaml" -- "${baseline_opts}"; then
+if [[ " ${systems} " = *" encoder-decoder "* ]] && run_stage 5b "train the baseline" "${ctc}/best" \
+    "${data}"/{train,dev}/{text,feats.scp} "${exp}/text.model" "${conf}"/{train,decode}_encoder_decoder.yaml -- "${baseline_opts}"; then
     discard_stale "${exp}/encoder-decoder"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_encoder-decoder.log" ${train} speechllm.bin.train_encoder_decoder \
-        --config "${conf}/train_encoder_decoder.yaml" "${sets[@]}" --decode_config "${conf}/decode_encoder_decoder.yaml" \
+        --config "${conf}/train_encoder_decoder.yaml" "${sets[@]}" "${bleu[@]}" --decode_config "${conf}/decode_encoder_decoder.yaml" \
         --units "${exp}/text.model" --init_encoder "${init_baseline:+${ctc}}" --exp_dir "${exp}/encoder-decoder" ${baseline_opts}
     finish_stage "${exp}/encoder-decoder/best"
 fi
@@ -104,7 +104,7 @@ fi
 if run_stage 6 "decode" "${ctc}/best" "${exp}"/{llm,frozen,encoder-decoder}"/best?" "${conf}"/decode{,_encoder_decoder}.yaml \
     "${data}"/{dev,test}/text -- "${systems}" "${decode_opts}"; then
     for system in ${systems}; do
-        ${decode_cmd} --gpu "${ngpu}" "${exp}/log/decode_${system}.log" local/decode.sh --system "${system}" --conf "${conf}" --exp "${exp}" \
+        ${decode_cmd} --gpu "${ngpu}" "${exp}/log/decode_${system}.log" local/decode.sh --system "${system}" --tokenize "${tokenize}" --conf "${conf}" --exp "${exp}" \
             --data "${data}" --ctc "${ctc}" --llm "${base_llm}" --ngpu "${ngpu}" --nproc "${decode_nj}" --opts "${decode_opts}"
     done
     finish_stage "${exp}"/decode/*/{dev,test}/text
@@ -113,13 +113,13 @@ fi
 if run_stage 7 "score" "${exp}"/decode/*/{dev,test}/text "${exp}"/transcripts{,_llm}/{dev,test}"/text?" "${data}"/{dev,test}/{text,utt2lang,utt2spk} \
     "${conf}/published.tsv?" -- "${langs}" "${systems}"; then
     list_commands >"${exp}/commands"
-    local/score.sh --systems "${systems}" --conf "${conf}" --exp "${exp}" --data "${data}" --langs "${langs}" --target "${target}"
+    local/score.sh --systems "${systems}" --conf "${conf}" --exp "${exp}" --data "${data}" --langs "${langs}" --target "${target}" --tokenize "${tokenize}"
     finish_stage "${exp}/results.json"
 fi
 
 if run_stage 8 "analyse" "${exp}/llm/best" "${conf}"/{decode,fbank}.yaml "${data}/test/text" -- "${decode_opts}"; then
     ${decode_cmd} --gpu "$((ngpu > 0))" "${exp}/log/analyse.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.analyse --metric bleu \
-        --config "${conf}/decode.yaml" --fbank_config "${conf}/fbank.yaml" --model "${exp}/llm" --out "${exp}/analysis" ${decode_opts} "${data}/test"
+        --tokenize "${tokenize}" --config "${conf}/decode.yaml" --fbank_config "${conf}/fbank.yaml" --model "${exp}/llm" --out "${exp}/analysis" ${decode_opts} "${data}/test"
     finish_stage "${exp}"/analysis/{alignment,lengths,listening}.json
 fi
 

@@ -31,20 +31,18 @@ cd "$(dirname "$0")"
 preset=mini corpora="" langs="en de nl fr es it pt pl" subset=full llm="" init_encoder="" tag="" data="" ctc="" lm="" stage=0
 stop_stage=9 force=false ngpu="" nproc=1 nj=2 decode_nj=1 corpus_opts="" mini_llm_opts="" ctc_opts="" llm_opts="" decode_opts="" analysis_opts=""
 . parse_options.sh
-[ -d "conf/${preset}" ] || die "--preset should be a folder in conf/ (mini, paper), got '${preset}'"
+[ -f "conf/${preset}/defaults.sh" ] || die "--preset should be a folder in conf/ (mini, paper), got '${preset}'"
 . "conf/${preset}/defaults.sh"
 [ -z "${data}" ] || [ "${stage}" -ge 3 ] || stage=3 # the data of another run are as they are
 exp=exp/${tag:=${preset}} data=${data:-data/${tag}} ctc=${ctc:-${exp}/ctc} corpora=${corpora:-${MLS}}
 . stage.sh
 
+made=$([ -n "${corpora}" ] || [ "${preset}" != mini ] || echo "${data}/corpus") corpora=${corpora:-${made}}
 if run_stage 0 "get the corpus" -- "${corpora}" "${langs}" "${corpus_opts}" "${preset}"; then
-    if [ -z "${corpora}" ] && [ "${preset}" = mini ]; then
-        ${train_cmd} "${exp}/log/corpus.log" python -m speechllm.bin.make_mini_corpus --layout mls \
-            --langs "${langs}" --nj "${nj}" ${corpus_opts} --out "${data}/corpus"
-    fi
-    finish_stage
+    [ -z "${made}" ] || ${train_cmd} --num_threads "${nj}" "${exp}/log/corpus.log" python -m speechllm.bin.make_mini_corpus \
+        --layout mls --langs "${langs}" --nj "${nj}" ${corpus_opts} --out "${made}"
+    finish_stage ${made:+"${made}"}
 fi
-[ -n "${corpora}" ] || [ "${preset}" != mini ] || corpora=${data}/corpus
 
 if run_stage 1 "prepare data" "${corpora}?" -- "${corpora}" "${langs}" "${subset}" "${corpus_opts}"; then
     for set in train dev test; do
@@ -85,8 +83,8 @@ if [ "${ctc}" = "${exp}/ctc" ] &&
     finish_stage "${ctc}/best"
 fi
 
-if run_stage 5 "train the LLM integration" "${ctc}/best" "conf/${preset}/train_llm.yaml" "${base_llm}?" \
-    -- "${base_llm}" "${llm_opts}"; then
+if run_stage 5 "train the LLM integration" "${ctc}/best" "${data}"/{train,dev}/{text,feats.scp,utt2prompt?} \
+    "conf/${preset}"/{train_llm,decode}.yaml "${base_llm}?" -- "${base_llm}" "${llm_opts}"; then
     discard_stale "${exp}/llm"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_llm.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_llm \
         --config "conf/${preset}/train_llm.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \
@@ -95,6 +93,7 @@ if run_stage 5 "train the LLM integration" "${ctc}/best" "conf/${preset}/train_l
 fi
 
 if run_stage 6 "decode" "${ctc}/best" "${exp}/llm/best?" "conf/${preset}/decode.yaml" "${data}"/{dev,test}/text -- "${decode_opts}" ${lm:+"${lm}"}; then
+    discard_stale "${exp}/decode" # with systems that this run does not decode
     for system in ctc llm; do
         model=$([ "${system}" = llm ] && echo "${exp}/llm" || echo "${ctc}")
         [ ! -e "${model}/best" ] || ${decode_cmd} --gpu "${ngpu}" "${exp}/log/decode_${system}.log" launch.sh --ngpu "${ngpu}" --nproc "${decode_nj}" \
@@ -106,6 +105,7 @@ if run_stage 6 "decode" "${ctc}/best" "${exp}/llm/best?" "conf/${preset}/decode.
 fi
 
 if run_stage 7 "score" "${exp}"/decode/*/{dev,test}/{text,utt2status} "${data}"/{dev,test}/{text,utt2lang?,utt2spk} -- "${langs}"; then
+    discard_stale "${exp}/results.json" # with rows of systems that are gone
     list_commands >"${exp}/commands"
     for set in dev test; do
         hyps=$(for hyp in "${exp}"/decode/*; do echo "${hyp##*/}=${hyp}/${set}"; done)

@@ -34,6 +34,9 @@ def get_parser(argv=None):
         choices=("wer", "cer", "bleu", "chrf"),
         help="by which it is judged whether the model listens (default: %(default)s)",
     )
+    parser.add_argument(
+        "--tokenize", default="13a", help="sacreBLEU's tokenizer (default: %(default)s)"
+    )
     parser.add_argument("--num_plots", type=int, default=8, help="pictures, spread over the set")
     parser.add_argument(
         "--listen_utts",
@@ -94,7 +97,11 @@ def alignments(model, tokenizer, manifest, plotted: set[int], out, device) -> di
 
 
 def listening(
-    make_recognizer: Callable, rows: list, batch_frames: int, metric: str = "wer"
+    make_recognizer: Callable,
+    rows: list,
+    batch_frames: int,
+    metric: str = "wer",
+    tokenize: str = "13a",
 ) -> dict:
     """WER or BLEU of rows of a manifest with their own audio, with that of others, and with silence.
 
@@ -122,7 +129,7 @@ def listening(
                 (rows[i].lang, rows[i].text, output.text)
                 for i, output in zip(batch, outputs, strict=True)
             ]
-        report[audio] = mean_score(pairs, metric)
+        report[audio] = mean_score(pairs, metric, tokenize)
     return report
 
 
@@ -187,6 +194,7 @@ def ctc_maker(folder: str, device) -> dict[str, Callable]:
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), DecodeConfig, argv)
     check(config)
+    features = cli.read_config(FbankConfig, args.fbank_config)
     import json
     from pathlib import Path
 
@@ -198,13 +206,16 @@ def main(argv=None):
     from speechllm.bin.robustness import measure
     from speechllm.data.manifest import Manifest
     from speechllm.data.sampler import spread
-    from speechllm.errors import UserError
+    from speechllm.score.metrics import make_metric
+    from speechllm.score.results import replace_text
     from speechllm.score.table import UNITS
     from speechllm.train import distributed
 
     device = distributed.init().device
     torch.set_float32_matmul_precision("highest")  # as bin/decode has it
     model, saved, path = build.load_speech_llm(args.model, args.llm)
+    cli.check_mel_bins(features, saved)
+    make_metric(args.metric, args.tokenize)  # a missing tokenizer stops here
     model.to(device)
     tokenizer, units, template = text_side(saved, path, config.task)
     manifest = Manifest.open(Path(args.data_dir) / "manifest.arrow")
@@ -219,7 +230,7 @@ def main(argv=None):
         rows = [manifest.row(i) for i in spread(len(manifest), args.listen_utts)]
         if len(rows) > 1:
             reports["listening"] = listening(
-                make_recognizer, rows, config.batch_frames, args.metric
+                make_recognizer, rows, config.batch_frames, args.metric, args.tokenize
             )
             llm_config = build.nested(LlmConfig, saved["config"]["llm"])
             if not llm_config.from_scratch:  # there is a writer to compare it with
@@ -234,18 +245,12 @@ def main(argv=None):
         reports |= found
         if args.robust_utts:
             systems = ctc_maker(args.ctc, device) | {"llm": make_recognizer}
-            features = cli.read_config(FbankConfig, args.fbank_config)
-            if features.num_mel_bins != saved["num_mel_bins"]:
-                raise UserError(
-                    f"--fbank_config has {features.num_mel_bins} mel bins, the model {saved['num_mel_bins']}; "
-                    "give its own fbank.yaml"
-                )
             shared = (manifest, args.data_dir, args.robust_utts, features, config.batch_frames)
-            reports["robustness"] = measure(systems, *shared, args.metric)
+            reports["robustness"] = measure(systems, *shared, args.metric, args.tokenize)
             conditions = reports["robustness"]["conditions"]
             plot_distortion(conditions, out / "robustness.png", UNITS[args.metric])
     for name, report in reports.items():
-        (out / f"{name}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+        replace_text(out / f"{name}.json", json.dumps(report, indent=1))
     if rates := reports.get("listening", {}):
         rates = ", ".join(f"{audio} {rates[audio]:.1f}" for audio in ("own", "shuffled", "silent"))
         print(f"{args.metric.upper()} with audio {rates}")

@@ -18,7 +18,7 @@ def get_parser(argv=None):
     parser = cli.config_parser(__doc__, ChatConfig, argv)
     parser.add_argument("--model", required=True, help="experiment folder of a speech LLM")
     parser.add_argument("--llm", default="", help="its LLM, if it is not where it was in training")
-    parser.add_argument("--fbank", default="", help="YAML of the extract_fbank command")
+    parser.add_argument("--fbank_config", default="", help="YAML of the features")
     parser.add_argument("--temperature", type=float, default=0.0, help="0: most likely words (0)")
     parser.add_argument("--top_p", type=float, default=1.0, help="of drawn words (1)")
     parser.add_argument("--seed", type=int, default=1, help="of drawn words (1)")
@@ -121,7 +121,7 @@ def parse_line(line: str) -> tuple:
 
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), ChatConfig, argv)
-    fbank = cli.read_config(FbankConfig, args.fbank)
+    fbank = cli.read_config(FbankConfig, args.fbank_config)
     from speechllm import build
     from speechllm.bin.decode import text_side
     from speechllm.data.fbank import Fbank
@@ -131,8 +131,9 @@ def main(argv=None):
 
     device = distributed.init(exact=True).device
     model, saved, path = build.load_chat_llm(args.model, args.llm)
+    cli.check_mel_bins(fbank, saved)
     tokenizer, _, template = text_side(saved, path)
-    extract = Fbank(saved["num_mel_bins"], fbank.sample_rate)
+    extract = Fbank(fbank.num_mel_bins, fbank.sample_rate)
     chat = Chat(model.to(device), tokenizer, template, extract, fbank.sample_rate, device)
     choose = sampler([args.seed], args.temperature, args.top_p) if args.temperature else None
     live = sys.stdin.isatty()

@@ -1,6 +1,6 @@
 """Whether learning to listen has left an LLM's text abilities bit by bit as they were.
 
-python -m speechllm.bin.check_frozen --model exp/mini/llm --responses data/mini/respond/train \
+python -m speechllm.bin.check_frozen --model exp/mini/llm --responses exp/mini/respond/train \
     --out exp/mini/analysis/frozen.json data/mini/test/dialogues.jsonl
 
 The logits of the trained model's LLM after the transcripts of dialogues are compared with those of the LLM as it is
@@ -24,12 +24,13 @@ def get_parser():
     return parser
 
 
-def same_logits(llm, other, prompts: list) -> bool:
+def same_logits(llm, other, prompts: list, device) -> bool:
     """Whether two LLMs give bit by bit the same logits to prompts (L,) of token ids."""
     import torch
 
     with torch.inference_mode():
         for ids in prompts:
+            ids = ids.to(device)
             logits = [m.logits(m.hidden(m.embed(ids[None]))) for m in (llm, other)]
             if not torch.equal(*logits):
                 return False
@@ -46,19 +47,24 @@ def main(argv=None):
     from speechllm.data.dialogue import as_text, read_dialogues
     from speechllm.data.responses import ABOUT
     from speechllm.data.tables import atomic_write
+    from speechllm.errors import UserError
     from speechllm.models.llm import llm_revision, load_llm
+    from speechllm.train import distributed
 
+    device, origin = distributed.init().device, Path(args.responses) / ABOUT
+    if not origin.is_file():
+        raise UserError(f"{origin}: no such file; --responses should be written by merge_responses")
+    about = json.loads(origin.read_text(encoding="utf-8"))
     dialogues = [as_text(dialogue) for dialogue in read_dialogues(args.dialogues)]
     model, saved, path = build.load_speech_llm(args.model, args.llm)
     _, _, template = text_side(saved, path)
     name = args.llm or build.find_llm(saved["llm"], path)
     settings = saved["config"]["llm"]
-    base_llm = load_llm(name, settings["dtype"], settings["attention"]).eval()
+    base_llm = load_llm(name, settings["dtype"], settings["attention"]).to(device).eval()
     prompts = [template.parts_of(dialogue.turns)[0] for dialogue in dialogues]
-    about = json.loads((Path(args.responses) / ABOUT).read_text(encoding="utf-8"))
     report = {
         "num_prompts": len(prompts),
-        "text_logits_equal": same_logits(model.llm, base_llm, prompts),
+        "text_logits_equal": same_logits(model.llm.to(device), base_llm, prompts, device),
         "revision_before": about["revision"],
         "revision_after": llm_revision(name),
     }

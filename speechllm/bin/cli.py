@@ -1,6 +1,8 @@
 """What all commands share: how they end, and how YAML and flags fill a dataclass."""
 
+import argparse
 import difflib
+import operator
 import os
 import sys
 from dataclasses import fields, is_dataclass
@@ -10,19 +12,11 @@ from typing import get_type_hints
 from speechllm.config import kinds_of
 from speechllm.errors import UserError
 
-ANY_SIGN = {"length_penalty"}
-ABOVE_ZERO = {
-    "accum",
-    "batch_frames",
-    "batch_tokens",
-    "log_every",
-    "max_steps",
-    "num_beams",
-    "num_mel_bins",
-    "sample_rate",
-    "stack_factor",
-    "valid_every",
-    "vocab_size",
+BOUNDS = {
+    "least": (operator.ge, "at least"),
+    "above": (operator.gt, "above"),
+    "most": (operator.le, "at most"),
+    "below": (operator.lt, "below"),
 }
 
 
@@ -90,6 +84,29 @@ def add_training_arguments(parser):
     )
 
 
+def preparation_parser(description: str, corpora: str, langs: str | None = None, subsets=()):
+    """The flags that every recipe's local/prepare_data.py has.
+
+    Args:
+        corpora: what the folder of the corpus is.
+        langs: languages where none are named, "" if they must be; None: a corpus of one language, without --langs.
+        subsets: that the training set has, "full" among them; none: without --subset.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data_dir", help="data directory to write")
+    parser.add_argument("--corpora", required=True, help=corpora)
+    if langs is not None:
+        told = f"ISO codes{f' ({langs})' if langs else ''}"
+        parser.add_argument("--langs", default=langs, required=not langs, help=told)
+    parser.add_argument("--set", required=True, choices=("train", "dev", "test"))
+    if subsets:
+        told = "limited supervision: of the training set only (full)"
+        parser.add_argument("--subset", default="full", choices=subsets, help=told)
+    return parser
+
+
 def arguments(argv) -> list[str]:
     """The command line, each ``--flag=value`` as two words."""
     words = sys.argv[1:] if argv is None else argv
@@ -146,21 +163,35 @@ def parse(parser, config_class, argv=None):
 
 
 def check_numbers(config, prefix: str = ""):
-    """Raise a UserError if a number of a config is negative, or is zero where that makes no sense."""
+    """Raise a UserError if a number of a config is outside the bounds of its field, see ``config.number``."""
     for field in fields(config):
         name, value = prefix + field.name, getattr(config, field.name)
         if is_dataclass(value):
             check_numbers(value, f"{name}.")
-        elif type(value) in (int, float) and field.name not in ANY_SIGN:
-            least = "above 0" if field.name in ABOVE_ZERO else "0 or above"
-            if value < 0 or (value == 0 and field.name in ABOVE_ZERO):
-                raise UserError(f"{name}: {value} should be {least}")
+        elif type(value) in (int, float):
+            check_number(name, value, **field.metadata.get("bounds", {"least": 0}))
+
+
+def check_number(name: str, value, **bounds):
+    """Raise a UserError if a number is outside some bounds: least=, above=, most=, below=."""
+    if not all(BOUNDS[kind][0](value, bound) for kind, bound in bounds.items()):
+        told = " and ".join(f"{BOUNDS[kind][1]} {bound}" for kind, bound in bounds.items())
+        raise UserError(f"{name}: {value} should be {told}")
 
 
 def read_config(config_class, path: str):
     """The dataclass that a YAML file fills; its defaults where ``path`` is empty."""
     argv = ["--config", path] if path else []
     return parse(config_parser("", config_class, argv), config_class, argv)[0]
+
+
+def check_mel_bins(features, saved: dict):
+    """Raise a UserError if features have another number of mel bins than a checkpoint's config says."""
+    if features.num_mel_bins != saved["num_mel_bins"]:
+        raise UserError(
+            f"--fbank_config has {features.num_mel_bins} mel bins, the model {saved['num_mel_bins']}; "
+            "give its own fbank.yaml"
+        )
 
 
 def known_keys(parser) -> list[str]:

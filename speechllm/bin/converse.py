@@ -30,7 +30,7 @@ def get_parser(argv=None):
         default="",
         help="experiment folder of the cascade's CTC model, or of a speech LLM that has learnt on from one",
     )
-    parser.add_argument("--fbank", default="", help="YAML of the extract_fbank command")
+    parser.add_argument("--fbank_config", default="", help="YAML of the features")
     parser.add_argument("--out", required=True, help="folder to write below")
     return parser
 
@@ -218,13 +218,12 @@ def answer_all(model, tokenizer, systems, dialogues, feats, heard, config: ChatC
 
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), ChatConfig, argv)
-    fbank = cli.read_config(FbankConfig, args.fbank)
+    fbank = cli.read_config(FbankConfig, args.fbank_config)
     from pathlib import Path
 
     from speechllm import build
     from speechllm.bin.decode import text_side
     from speechllm.data.tokenizer import CtcTokenizer
-    from speechllm.errors import UserError
     from speechllm.score.chat import write_answers
     from speechllm.train import distributed
 
@@ -232,10 +231,7 @@ def main(argv=None):
     setup = distributed.init(exact=True)
     model, saved, path = build.load_chat_llm(args.model, args.llm)
     tokenizer, _, template = text_side(saved, path)
-    if fbank.num_mel_bins != saved["num_mel_bins"]:
-        raise UserError(
-            f"--fbank has {fbank.num_mel_bins} mel bins, the model {saved['num_mel_bins']}; give its own fbank.yaml"
-        )
+    cli.check_mel_bins(fbank, saved)
     systems = Systems(model.to(setup.device), template, config.max_tokens, setup.device)
     ctc = None
     if args.ctc:

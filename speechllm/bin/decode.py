@@ -6,7 +6,7 @@ python -m speechllm.bin.decode --model exp/mini/llm --out exp/mini/decode/llm da
 from typing import NamedTuple
 
 from speechllm.bin import cli
-from speechllm.config import DecodeConfig
+from speechllm.config import DecodeConfig, TrainCtcConfig, TrainLlmConfig
 
 
 class Output(NamedTuple):
@@ -257,7 +257,6 @@ def load_recognizer(folder, config: DecodeConfig, device, llm_name: str = ""):
 def text_side(saved: dict, path, task: str = "text"):
     """LLM tokenizer, CTC tokenizer and a task's prompt of a speech LLM's checkpoint with this config."""
     from speechllm import build
-    from speechllm.config import TrainLlmConfig
     from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.models.llm_tokenizer import LlmTokenizer
 
@@ -281,22 +280,41 @@ def task_template(prompts: dict, task: str):
     return prompts[task]
 
 
-def joined(outputs: list[Output], bounds: list[tuple[int, int]], lang: str) -> Output:
-    """One output from those of the windows of an utterance."""
+def writes_transcripts(folder, task: str) -> bool:
+    """Whether a model of an experiment folder writes what is said, also where the text is something else."""
+    from speechllm import build
+
+    saved = build.read_checkpoint_config(build.checkpoint_path(folder))
+    if saved["model"] == "ctc":
+        return build.nested(TrainCtcConfig, saved["config"]).target == "transcript"
+    if saved["model"] == "encoder_decoder" or task != "text":
+        return task == "transcript"
+    return build.nested(TrainLlmConfig, saved["config"]).target == "transcript"
+
+
+def joined(
+    outputs: list[Output], bounds: list[tuple[int, int]], lang: str, spoken: str = ""
+) -> Output:
+    """One output from those of the windows of an utterance.
+
+    Args:
+        lang: of the text, "" if it is not known.
+        spoken: the language of the transcript, where there is one beside the text.
+    """
     from speechllm.decode.windows import join_windows
-    from speechllm.score.normalize import UNSPACED_LANGS
+    from speechllm.score.normalize import is_unspaced
 
     if len(outputs) == 1:
         return outputs[0]
-    unspaced = lang in UNSPACED_LANGS
 
-    def whole(texts: list[str]) -> str:
+    def whole(texts: list[str], lang: str) -> str:
+        unspaced = is_unspaced(lang)
         words = [list(text.replace(" ", "")) if unspaced else text.split() for text in texts]
         return ("" if unspaced else " ").join(join_windows(bounds, words))
 
-    text, transcript = whole([o.text for o in outputs]), None
+    text, transcript = whole([o.text for o in outputs], lang), None
     if outputs[0].transcript is not None:
-        transcript = whole([o.transcript for o in outputs])
+        transcript = whole([o.transcript for o in outputs], spoken)
     status = max((o.status for o in outputs), key=["ok", "max_length"].index)
     if not outputs[0].nbest:
         return Output(text, status, transcript=transcript)
@@ -304,11 +322,14 @@ def joined(outputs: list[Output], bounds: list[tuple[int, int]], lang: str) -> O
     return Output(text, status, (text,), scores, transcript=transcript)
 
 
-def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
+def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup, transcribes: bool = False):
     """Run a recognizer over one data directory, longest utterances first, and write Kaldi text files.
 
     Utterances longer than ``config.window`` are heard in windows. The batches do not depend on the number
     of processes, so neither do the results.
+
+    Args:
+        transcribes: whether the outputs are transcripts, where these are not the text.
     """
     import shutil
     import time
@@ -351,7 +372,8 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup):
     hyps = {}
     for i, own in enumerate(outputs):
         row = manifest.row(i)
-        hyps[row.utt_id] = joined(own, bounds[i], row.lang)
+        is_spoken = transcribes or row.text_src is None
+        hyps[row.utt_id] = joined(own, bounds[i], row.lang if is_spoken else "", row.lang)
     took, audio = time.monotonic() - start, manifest.num_frames.sum() / 100
     rtf = f"{audio:.0f} s of audio in {took:.1f} s, real-time factor {took / audio:.4f}"
     print(f"{data_dir}: {len(hyps)} utterances, {rtf}")
@@ -385,8 +407,10 @@ def main(argv=None):
     check(config, build.model_kind(args.model))
     setup = distributed.init(exact=True)
     recognize = load_recognizer(args.model, config, setup.device, args.llm)
+    transcribes = writes_transcripts(args.model, config.task)
     for data_dir in args.data_dirs:
-        decode(recognize, data_dir, Path(args.out) / Path(data_dir).name, config, setup)
+        out_dir = Path(args.out) / Path(data_dir).name
+        decode(recognize, data_dir, out_dir, config, setup, transcribes)
     distributed.close()
 
 

@@ -88,7 +88,7 @@ def make_lms(langs: list[str], args) -> dict[str, Path]:
 
     from speechllm.data.data_dir import iter_data_dir
     from speechllm.decode.kneser_ney import train_ngram
-    from speechllm.score.normalize import UNSPACED_LANGS, split_chars
+    from speechllm.score.normalize import is_unspaced, split_chars
 
     paths = {}
     for lang in langs:
@@ -102,7 +102,7 @@ def make_lms(langs: list[str], args) -> dict[str, Path]:
                     f"in --train_dir {args.train_dir}; name a folder with mls_lm_<language> or {lang}.arpa"
                 )
             path = args.out / f"{lang}.arpa"
-            split = partial(split_chars, lang=lang) if lang in UNSPACED_LANGS else str.split
+            split = partial(split_chars, lang=lang) if is_unspaced(lang) else str.split
             count = train_ngram(map(split, texts), path, args.order)
             print(f"{lang}: {path}: {count} n-grams of {len(texts)} training texts")
         else:
@@ -151,6 +151,8 @@ def tune(error_rate) -> tuple[Weights, dict[Weights, float]]:
 
 def main(argv=None):
     args = get_parser().parse_args(argv)
+    for name in ("order", "tune_utts", "beam_size", "beam_units", "batch_frames"):
+        cli.check_number(f"--{name}", getattr(args, name), least=1)
     import json
 
     import torch
@@ -163,7 +165,8 @@ def main(argv=None):
     from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.decode.arpa import ArpaModel
     from speechllm.decode.ctc_beam import NgramDecoder
-    from speechllm.score.normalize import UNSPACED_LANGS
+    from speechllm.score.normalize import is_unspaced
+    from speechllm.score.results import replace_text
     from speechllm.train import distributed
 
     device = distributed.init(exact=True).device
@@ -185,9 +188,7 @@ def main(argv=None):
         }
         pieces = ["", *tokenizer.unit_texts()]
         return {
-            lang: NgramDecoder(
-                lms[lm], pieces, *weights, unspaced=lang in UNSPACED_LANGS, **settings
-            )
+            lang: NgramDecoder(lms[lm], pieces, *weights, unspaced=is_unspaced(lang), **settings)
             for lang, lm in lm_paths.items()
         }
 
@@ -219,7 +220,7 @@ def main(argv=None):
         "lms": {lang: str(path) for lang, path in lm_paths.items()},
         f"wer_of_{args.dev_dir.name}": [[*w, rate] for w, rate in tried.items()],
     }
-    (args.out / "weights.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    replace_text(args.out / "weights.json", json.dumps(report, indent=1))
     print(f"chosen: lm_weight {weights.lm_weight:g}, word_score {weights.word_score:g}")
     distributed.close()
 

@@ -53,6 +53,8 @@ def main(argv=None):
 
     data_dir = Path(args.data_dir)
     feats_dir = Path(args.feats_dir or data_dir / "fbank")
+    cli.check_number("--nj", args.nj, least=1)
+    cli.check_number("--num_parts", args.num_parts, least=0)
     num_parts = args.num_parts or args.nj
     if not 0 <= args.part <= num_parts:
         raise UserError(f"--part {args.part} should be one of 1..{num_parts} (--num_parts)")

@@ -55,7 +55,7 @@ def record(data_dir, out_dir, minutes: float, num_files: int, sample_rate: int):
     from speechllm.data.audio import read_audio
     from speechllm.data.data_dir import Utterance, iter_audio, write_data_dir
     from speechllm.data.manifest import Manifest
-    from speechllm.score.normalize import UNSPACED_LANGS
+    from speechllm.score.normalize import is_unspaced
 
     manifest = Manifest.open(data_dir / "manifest.arrow")
     places = {utt_id: place for utt_id, *place in iter_audio(data_dir)}
@@ -74,7 +74,7 @@ def record(data_dir, out_dir, minutes: float, num_files: int, sample_rate: int):
             utt_id = f"{lang}_long_{number:03}"
             path = out_dir.resolve() / f"{utt_id}.flac"
             soundfile.write(path, np.concatenate(pieces), sample_rate)
-            text = ("" if lang in UNSPACED_LANGS else " ").join(row.text for row in chosen)
+            text = ("" if is_unspaced(lang) else " ").join(row.text for row in chosen)
             made.append(Utterance(utt_id, f"{lang}_long", text, str(path), lang))
     write_data_dir(out_dir, made)
 
@@ -126,13 +126,15 @@ def main(argv=None):
     from speechllm.bin.decode import check
     from speechllm.config import FbankConfig
     from speechllm.data.manifest import Manifest
+    from speechllm.score.results import replace_text
 
+    features = cli.read_config(FbankConfig, args.fbank_config)
     for model in args.model:
         check(config, build.model_kind(model))
+        cli.check_mel_bins(features, build.read_checkpoint_config(build.checkpoint_path(model)))
     out, short = Path(args.out), Path(args.data_dir)
     long = out / "long"
-    sample_rate = cli.read_config(FbankConfig, args.fbank_config).sample_rate
-    record(short, long, args.minutes, args.files, sample_rate)
+    record(short, long, args.minutes, args.files, features.sample_rate)
     extract(long, args.fbank_config)
     settings = [f"--{name}={value}" for name, value in dataclasses.asdict(config).items()]
     report = {"window": config.window, "overlap": config.overlap, "models": {}}
@@ -153,7 +155,7 @@ def main(argv=None):
                 f"WER {found[name]['wer']:.2f} %, {memory:.0f} MiB"
             )
         report["models"][model] = found
-    (out / "longform.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    replace_text(out / "longform.json", json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":

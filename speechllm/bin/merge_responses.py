@@ -1,6 +1,6 @@
 """Join the parts that speechllm.bin.respond has answered into a data directory to learn from.
 
-python -m speechllm.bin.merge_responses --data_dir data/mini/train --num_parts 2 data/mini/respond/train
+python -m speechllm.bin.merge_responses --data_dir data/mini/train --num_parts 2 exp/mini/respond/train
 
 The directory has the answer as text, the transcript as text.src, the features of the source, and responses.json, which
 says where the answers come from and how many were left out for which reason.
@@ -23,9 +23,13 @@ def get_parser():
 
 def main(argv=None):
     args = get_parser().parse_args(argv)
+    from pathlib import Path
+
+    from speechllm.data.manifest import Manifest
     from speechllm.data.responses import read_parts, write_response_dir
 
-    settings, responses = read_parts(args.out, args.num_parts)
+    manifest = Manifest.open(Path(args.data_dir) / "manifest.arrow")
+    settings, responses = read_parts(args.out, args.num_parts, manifest)
     licence = settings["settings"]["licence"]
     about = settings | {"licence": licence or "that of the model's output; see its licence"}
     about = write_response_dir(args.data_dir, args.out, responses, about)

@@ -31,6 +31,7 @@ def main(argv=None):
 
     from speechllm.build import checkpoint_path
     from speechllm.errors import UserError
+    from speechllm.score.results import replace_text
 
     out, building = Path(args.out), Path(f"{args.out}.building")
     for name in args.files:
@@ -46,7 +47,7 @@ def main(argv=None):
         while block := file.read(1 << 20):
             digest.update(block)
     os.replace(building, out)
-    Path(f"{out}.sha256").write_text(f"{digest.hexdigest()}  {out.name}\n", encoding="ascii")
+    replace_text(Path(f"{out}.sha256"), f"{digest.hexdigest()}  {out.name}\n")
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, sha256 {digest.hexdigest()}")
 
 

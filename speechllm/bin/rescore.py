@@ -36,6 +36,9 @@ def get_parser():
         "--metric", default="wer", help="wer, cer, bleu or chrf (default: %(default)s)"
     )
     parser.add_argument(
+        "--tokenize", default="13a", help="sacreBLEU's tokenizer (default: %(default)s)"
+    )
+    parser.add_argument(
         "--scores",
         default="llm,ctc",
         help="the two scores that are weighed against each other (default: %(default)s)",
@@ -71,9 +74,10 @@ def main(argv=None):
     from speechllm.score.inputs import read_hypotheses, read_reference
     from speechllm.score.metrics import make_metric
     from speechllm.score.nbest import count_errors, error_rate, mean_value, oracle
+    from speechllm.score.results import replace_text
     from speechllm.score.wer import num_errors
 
-    metric, names = make_metric(args.metric), args.scores.replace(",", " ").split()
+    metric, names = make_metric(args.metric, args.tokenize), args.scores.replace(",", " ").split()
     if len(names) != 2:
         raise UserError(f"--scores {args.scores}: should be two names, as llm,ctc")
     first, second = names
@@ -112,7 +116,7 @@ def main(argv=None):
         f"{args.metric}_of_{args.ref.name}": rates,
         "errors_of_tried": [[w.ctc, w.word_score, w.length_norm, n] for w, n in tried.items()],
     }
-    (args.out / "weights.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    replace_text(args.out / "weights.json", json.dumps(report, indent=1))
     print(
         f"{second}_weight {weights.ctc:g}, word_score {weights.word_score:g}, "
         f"length_norm {weights.length_norm:g}"

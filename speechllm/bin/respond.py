@@ -1,7 +1,7 @@
 """Let an LLM answer the transcripts of a data directory: what it says to text it shall say to speech.
 
 python -m speechllm.bin.respond --config conf/mini/respond.yaml --llm_name exp/mini/chat_llm \
-    --data_dir data/mini/train --out data/mini/respond/train
+    --data_dir data/mini/train --out exp/mini/respond/train
 
 With --part K --num_parts N it answers one part only, for job arrays, and goes on where it was interrupted;
 speechllm.bin.merge_responses then writes the data directory.
@@ -89,7 +89,7 @@ def main(argv=None):
 
     from speechllm import build
     from speechllm.data.manifest import Manifest
-    from speechllm.data.responses import ResponsePart
+    from speechllm.data.responses import ResponsePart, digest_of_part
     from speechllm.data.subset import part_bounds
     from speechllm.errors import UserError
     from speechllm.models.llm import llm_revision, load_llm
@@ -106,6 +106,7 @@ def main(argv=None):
     llm = load_llm(args.llm_name, config.llm.dtype, config.llm.attention)
     settings = {"model": build.llm_source(args.llm_name), "revision": llm_revision(args.llm_name)}
     settings["settings"] = dataclasses.asdict(config)
+    settings["data"] = digest_of_part(manifest, args.num_parts, args.part)
     part = ResponsePart(args.out, args.num_parts, args.part, settings)
     first, last = part_bounds(len(manifest), args.num_parts, args.part)
     llm = llm.to(setup.device).eval()

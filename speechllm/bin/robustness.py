@@ -40,6 +40,7 @@ def robustness(
     fbank,
     batch_frames: int,
     metric: str = "wer",
+    tokenize: str = "13a",
 ) -> list[dict]:
     """A metric of every system under every condition.
 
@@ -71,7 +72,7 @@ def robustness(
                 own = [rows[i] for i in batch]
                 outputs = zip(own, recognize(own), strict=True)
                 pairs += [(row.lang, row.text, output.text) for row, output in outputs]
-            found[system] = mean_score(pairs, metric)
+            found[system] = mean_score(pairs, metric, tokenize)
         report.append(found)
     return report
 
@@ -97,6 +98,7 @@ def measure(
     config,
     batch_frames: int,
     metric: str,
+    tokenize: str = "13a",
 ):
     """The report of ``robustness`` on utterances that are spread over a set.
 
@@ -112,5 +114,6 @@ def measure(
     audio = read_samples(data_dir, {row.utt_id for row in rows} | set(babblers), config)
     others = {utt_id: audio[utt_id] for utt_id in babblers}
     fbank = Fbank(config.num_mel_bins, config.sample_rate)
-    report = robustness(make_recognizers, rows, audio, others, fbank, batch_frames, metric)
+    scored_by = (metric, tokenize)
+    report = robustness(make_recognizers, rows, audio, others, fbank, batch_frames, *scored_by)
     return {"num_utts": len(rows), "metric": metric, "conditions": report}

@@ -130,6 +130,7 @@ def main(argv=None):
         config.train.valid_utts,
         setup,
         config.valid_metric,
+        config.valid_tokenize,
     )
     saved = training.saved_config(
         model="speech_llm",

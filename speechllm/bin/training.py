@@ -12,6 +12,7 @@ from speechllm.data.manifest import Manifest
 from speechllm.data.rows import Row
 from speechllm.data.sampler import batches_in_order, padding_share, plan_batches, share_of_rank
 from speechllm.errors import UserError
+from speechllm.score.metrics import make_metric, prepare
 from speechllm.train import distributed, optim
 from speechllm.train.distributed import Setup, unwrap, wrap
 from speechllm.train.log import say
@@ -212,6 +213,7 @@ def validator(
     num_utts: int,
     setup: Setup,
     metric: str = "wer",
+    tokenize: str = "13a",
 ):
     """The function ``validate(step)`` that the training loop asks for: WER or BLEU of really decoded utterances.
 
@@ -223,7 +225,12 @@ def validator(
         model: decides whether processes can share the work.
         num_utts: about so many, spread evenly over the set.
         metric: "wer" or "bleu".
+        tokenize: sacreBLEU's tokenizer of the target language.
+
+    Raises:
+        UserError: the tokenizer is not installed.
     """
+    make_metric(metric, tokenize)
     manifest = Manifest.open(Path(valid_dir) / "manifest.arrow")
     count = min(num_utts, len(manifest))
     chosen = np.unique(np.linspace(0, len(manifest) - 1, count).round().astype(int))
@@ -235,7 +242,7 @@ def validator(
             rows = [manifest.row(i) for i in batch]
             for row, output in zip(rows, recognize(rows), strict=True):
                 pairs.append((row.lang, reference(row), output.text))
-        score = mean_score(sum(distributed.gather(pairs, setup), []), metric)
+        score = mean_score(sum(distributed.gather(pairs, setup), []), metric, tokenize)
         return {"wer": score} if metric == "wer" else {"lost_bleu": 100 - score, "bleu": score}
 
     return validate
@@ -251,11 +258,15 @@ def saved_config(**values) -> str:
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-def mean_score(pairs: list[tuple[str, str, str]], metric: str = "wer") -> float:
-    """A metric of score/metrics.py, the plain mean over languages, from (language, reference, hypothesis)."""
-    from speechllm.score.metrics import make_metric, prepare
+def mean_score(
+    pairs: list[tuple[str, str, str]], metric: str = "wer", tokenize: str = "13a"
+) -> float:
+    """A metric of score/metrics.py, the plain mean over languages, from (language, reference, hypothesis).
 
-    scorer, scores = make_metric(metric), []
+    Args:
+        tokenize: of BLEU, see ``make_metric``.
+    """
+    scorer, scores = make_metric(metric, tokenize), []
     for lang in sorted({lang for lang, _, _ in pairs}):
         refs, hyps = (
             prepare([pair[i] for pair in pairs if pair[0] == lang], lang, scorer.is_error)

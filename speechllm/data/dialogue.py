@@ -68,7 +68,8 @@ def read_dialogues(path: str | Path) -> list[Dialogue]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with open(path, encoding="utf-8") as file:
+            lines = file.readlines()  # unlike splitlines, at ends of lines alone
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; it should hold dialogues as JSON lines") from None
     except UnicodeDecodeError as error:

@@ -108,7 +108,7 @@ class Report:
 
     def __init__(self, set_dir: Path, is_train: bool):
         self.set_dir, self.is_train = set_dir, is_train
-        self.num_utts, self.num_speakers, self.num_too_long, self.seconds = 0, 0, 0, 0.0
+        self.num_utts, self.num_speakers, self.seconds = 0, 0, 0.0
         self.without_audio, self.without_text = [], []
 
     def check(self):
@@ -117,12 +117,11 @@ class Report:
         Raises:
             UserError: too many transcripts without audio or audio files without transcript.
         """
-        too_long = f"; {self.num_too_long} longer ones left out" if self.num_too_long else ""
         print(
             f"{self.set_dir}: {self.num_utts} utterances, {self.num_speakers} speakers, "
-            f"{self.seconds / 3600:.2f} hours{too_long}"
+            f"{self.seconds / 3600:.2f} hours"
         )
-        total = self.num_utts + self.num_too_long + len(self.without_audio)
+        total = self.num_utts + len(self.without_audio)
         for found, what in (
             (self.without_audio, "transcripts have no audio file"),
             (self.without_text, "audio files have no transcript"),
@@ -167,9 +166,7 @@ def seconds_of(
     )
 
 
-def read_set(
-    set_dir: Path, lang: str, handles: set[str] | None, max_duration: float, is_train: bool
-):
+def read_set(set_dir: Path, lang: str, handles: set[str] | None, is_train: bool):
     """Yield the utterances of one language and set in the order of their ids.
 
     Raises:
@@ -198,8 +195,6 @@ def read_set(
             seconds = seconds_of(durations, key, set_dir, audio)
             if audio is None:
                 report.without_audio.append(handle)
-            elif is_train and 0 < max_duration < seconds:
-                report.num_too_long += 1
             else:
                 report.num_utts, report.seconds = report.num_utts + 1, report.seconds + seconds
                 yield Utterance(f"{lang}_{key}", f"{lang}_{key.split('_')[0]}", text, audio, lang)
@@ -220,14 +215,13 @@ def read_set(
 
 
 def iter_mls(
-    corpora: str, langs: list[str], set_name: str, subset: str = "full", max_duration: float = 0.0
+    corpora: str, langs: list[str], set_name: str, subset: str = "full"
 ) -> Iterator[Utterance]:
     """Yield the utterances of a set in the order of their ids, language after language.
 
     Args:
         corpora: folder that holds mls_<language> or mls_<language>_opus.
         subset: limited supervision, of the training set only.
-        max_duration: longer training utterances are left out; in seconds, 0 for no limit.
 
     Raises:
         UserError: no such folder or language, or see ``read_set``.
@@ -243,6 +237,6 @@ def iter_mls(
     def utterances():
         for lang, set_dir in set_dirs.items():  # ids begin with the language
             handles = read_handles(set_dir, subset) if is_train else None
-            yield from read_set(set_dir, lang, handles, max_duration, is_train)
+            yield from read_set(set_dir, lang, handles, is_train)
 
     return utterances()

@@ -1,5 +1,6 @@
 """An LLM's answers to transcripts: parts that grow while jobs run, and the data directory that is made of them."""
 
+import hashlib
 import json
 import os
 import zlib
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from speechllm.data.data_dir import Utterance, iter_data_dir, write_data_dir
 from speechllm.data.speed import split_prefix
+from speechllm.data.subset import part_bounds
 from speechllm.data.tables import atomic_write, iter_table, read_table
 from speechllm.errors import UserError
 
@@ -77,20 +79,37 @@ def part_path(folder: Path, num_parts: int, part: int) -> Path:
     return folder / f"responses.{part}-of-{num_parts}.jsonl"
 
 
-def read_parts(folder: str | Path, num_parts: int) -> tuple[dict, dict[str, Response]]:
-    """The settings of all parts, and the answers by utterance.
+def digest_of_part(manifest, num_parts: int, part: int) -> str:
+    """SHA-256 of what a part's answers depend on: ids, transcripts, prompts and languages of its rows of a manifest."""
+    digest = hashlib.sha256()
+    for index in range(*part_bounds(len(manifest), num_parts, part)):
+        row = manifest.row(index)
+        digest.update(json.dumps([row.utt_id, row.transcript, row.prompt, row.lang]).encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def read_parts(folder: str | Path, num_parts: int, manifest) -> tuple[dict, dict[str, Response]]:
+    """The settings of all parts without the digests of their data, and the answers by utterance.
+
+    Args:
+        manifest: of the data directory that was answered.
 
     Raises:
-        UserError: a part is missing or was made with other settings than the first.
+        UserError: a part is missing, has answered other transcripts, or was made with other settings than the first.
     """
     settings, responses = None, {}
     for part in range(1, num_parts + 1):
         path = part_path(Path(folder), num_parts, part)
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            with open(path, encoding="utf-8") as file:
+                lines = file.readlines()
         except FileNotFoundError:
             raise UserError(f"{path}: this part is missing; run respond again") from None
         own = json.loads(lines[0])
+        if own.pop("data", None) != digest_of_part(manifest, num_parts, part):
+            raise UserError(
+                f"{path}: answers to other transcripts than {manifest.path} has; run respond again"
+            )
         if settings not in (None, own):
             raise UserError(f"{path}: made with other settings than part 1; run respond again")
         settings = own

@@ -66,7 +66,8 @@ def make_corpus(
             raise UserError(
                 f"--langs: layout {layout} has no language '{lang}'; choose from {choice}"
             )
-    for option, value in (("train_hours", train_hours), ("speakers", speakers), ("nj", nj)):
+    numbers = {"train_hours": train_hours, "dev_utts": dev_utts, "test_utts": test_utts}
+    for option, value in (numbers | {"speakers": speakers, "nj": nj}).items():
         if value <= 0:
             raise UserError(f"--{option} is {value}; it should be above 0")
     if speech == "questions" and layout != "mls":

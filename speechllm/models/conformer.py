@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from speechllm.errors import UserError
 from speechllm.models.dropout import Dropout
 from speechllm.models.lengths import lens_to_mask
 from speechllm.models.subsampling import FRONT_ENDS
@@ -108,7 +109,7 @@ class ConvModule(nn.Module):
     def __init__(self, dim: int, kernel: int, dropout: float):
         super().__init__()
         if kernel % 2 == 0:
-            raise ValueError(f"the convolution kernel must be odd, got {kernel}")
+            raise UserError(f"encoder.conv_kernel {kernel} should be odd")
         self.norm = nn.LayerNorm(dim)
         self.gate = nn.Linear(dim, 2 * dim)
         self.depthwise = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim)
@@ -179,6 +180,9 @@ class ConformerEncoder(nn.Module):
         subsampling_channels: its inner width.
         positions: "rotary" or "relative".
         dropout: everywhere.
+
+    Raises:
+        UserError: heads that do not divide the width into even parts, an even kernel.
     """
 
     def __init__(
@@ -206,7 +210,14 @@ class ConformerEncoder(nn.Module):
         if ffn_style not in FFN_STYLES:
             raise ValueError(f"ffn_style must be one of {', '.join(FFN_STYLES)}, got {ffn_style!r}")
         if dim % num_heads:
-            raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
+            raise UserError(
+                f"encoder.dim {dim} should be a multiple of encoder.num_heads {num_heads}"
+            )
+        if (dim // num_heads if positions == "rotary" else dim) % 2:
+            halved = "divided by encoder.num_heads " if positions == "rotary" else ""
+            raise UserError(
+                f"encoder.dim {dim} {halved}should be even, for encoder.positions: {positions}"
+            )
         self.output_dim = dim
         self.positions, self.head_dim = positions, dim // num_heads
         self.subsampling = FRONT_ENDS[subsampling](

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from speechllm.score.degenerate import is_looping
 from speechllm.score.normalize import normalize
 
-REASONS = ("empty", "too_long", "refusal", "loop")
-
 
 def is_right(answer: str, expected: str, aliases: Sequence[str] = (), lang: str = "") -> bool:
     """Whether an answer is the expected one or an alias of it, in lower case and without punctuation.
@@ -23,7 +21,7 @@ def is_same(answer: str, other: str, lang: str = "") -> bool:
 
 
 def find_fault(prompt: str, answer: str, has_ended: bool, refusals: Sequence[str]) -> str:
-    """Why an answer is no target to learn from, one of REASONS, or "".
+    """Why an answer is no target to learn from: "empty", "too_long", "refusal", "loop", or "".
 
     Args:
         has_ended: whether the LLM ended it, or a limit did.

@@ -71,7 +71,8 @@ def read_answers(folder: Path, dialogue_ids: list[str]) -> list[Answer]:
     """
     texts, statuses = read_table(folder / "text"), read_table(folder / "utt2status")
     try:
-        lines = (folder / "scores.jsonl").read_text(encoding="utf-8").splitlines()
+        with open(folder / "scores.jsonl", encoding="utf-8") as file:
+            lines = file.readlines()  # unlike splitlines, at ends of lines alone
     except FileNotFoundError:
         raise UserError(f"{folder}/scores.jsonl: no such file; run converse again") from None
     scores = {values["id"]: values for values in map(json.loads, lines)}

@@ -51,11 +51,12 @@ class ErrorRate:
         return wer.error_rate(sums)
 
 
-METRICS: dict[str, Callable[[str], Metric]] = {
-    "wer": lambda _: ErrorRate("wer", split_words),
-    "cer": lambda _: ErrorRate("cer", split_chars),
-    "bleu": lambda tokenize: TranslationMetric("bleu", tokenize),
-    "chrf": lambda _: TranslationMetric("chrf"),
+# Its title in tables, and what makes it, given BLEU's tokenizer.
+METRICS: dict[str, tuple[str, Callable[[str], Metric]]] = {
+    "wer": ("WER (%)", lambda _: ErrorRate("wer", split_words)),
+    "cer": ("CER (%)", lambda _: ErrorRate("cer", split_chars)),
+    "bleu": ("BLEU", lambda tokenize: TranslationMetric("bleu", tokenize)),
+    "chrf": ("chrF2", lambda _: TranslationMetric("chrf")),
 }
 
 
@@ -70,7 +71,7 @@ def make_metric(name: str, tokenize: str = "13a") -> Metric:
     """
     if name not in METRICS:
         raise UserError(f"metric {name!r} is none of {' '.join(METRICS)}")
-    return METRICS[name](tokenize)
+    return METRICS[name][1](tokenize)
 
 
 def prepare(texts: list[str], lang: str, normalised: bool) -> list[str]:

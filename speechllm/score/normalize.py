@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-# Written without spaces: there a character counts as a word, and a CER ignores spaces.
+# See is_unspaced.
 UNSPACED_LANGS = frozenset({"zh", "cmn", "yue", "wuu", "ja", "th", "lo", "my", "km"})
 # Consonant scripts whose vowel points are optional.
 POINTED_LANGS = frozenset({"ar", "fa", "ur", "ps", "ckb", "he", "yi"})
@@ -101,13 +101,24 @@ def normalize(text: str, lang: str = "") -> str:
     return strip_punctuation(text)
 
 
+def is_unspaced(lang: str) -> bool:
+    """Whether a language is written without spaces: there a character counts as a word, and a CER ignores spaces.
+
+    What follows a hyphen, a country or a script, is passed over.
+
+    >>> is_unspaced("zh-CN"), is_unspaced("zh"), is_unspaced("sv-SE")
+    (True, True, False)
+    """
+    return lang.partition("-")[0] in UNSPACED_LANGS
+
+
 def split_words(text: str, lang: str = "") -> list[str]:
     """Words between spaces; in a language without spaces each of its characters is a word.
 
     >>> split_words("我用 python 写", "zh")
     ['我', '用', 'python', '写']
     """
-    return _UNSPACED_WORD.findall(text) if lang in UNSPACED_LANGS else text.split()
+    return _UNSPACED_WORD.findall(text) if is_unspaced(lang) else text.split()
 
 
 def split_chars(text: str, lang: str = "") -> list[str]:
@@ -118,4 +129,4 @@ def split_chars(text: str, lang: str = "") -> list[str]:
     >>> split_chars(" ab  c")
     ['a', 'b', ' ', 'c']
     """
-    return list(("" if lang in UNSPACED_LANGS else " ").join(text.split()))
+    return list(("" if is_unspaced(lang) else " ").join(text.split()))

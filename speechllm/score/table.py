@@ -5,18 +5,16 @@ from datetime import date
 
 from speechllm.score import environment
 from speechllm.score.evaluate import ALL, AVERAGE
+from speechllm.score.metrics import METRICS, make_metric
 
-UNITS = {
+CHAT_UNITS = {
     "accuracy": "right answers (%)",
     "perplexity": "perplexity of the text prompt's answers",
     "agreement": "answers that read as the text prompt's (%)",
     "kl": "divergence from the text prompt (nats per token)",
-    "wer": "WER (%)",
-    "cer": "CER (%)",
-    "bleu": "BLEU",
-    "chrf": "chrF2",
 }
-ERROR_METRICS = ("wer", "cer")
+UNITS = CHAT_UNITS | {name: title for name, (title, _) in METRICS.items()}
+ERROR_METRICS = tuple(name for name in METRICS if make_metric(name).is_error)
 COUNTS = {
     "ref_words": "words",
     "ref_chars": "characters",
@@ -97,6 +95,11 @@ def _score_table(rows: list[dict], metric: str, published: list[dict]) -> list[s
 
 
 def _about_table(rows: list[dict]) -> str:
+    if any(row["metric"] in CHAT_UNITS for row in rows):
+        return (
+            "Answers are compared in lower case without punctuation. avg: plain mean over the columns."
+            " In brackets: 95 % bootstrap interval, by dialogue. against: difference in points."
+        )
     sentences = []
     if any(row["metric"] in ERROR_METRICS for row in rows):
         sentences.append("Error rates: both sides in lower case without punctuation, unless raw.")

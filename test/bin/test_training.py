@@ -7,8 +7,15 @@ import pytest
 import torch
 
 from helpers import tiny_speech_llm
-from speechllm.bin.training import hidden_matrices, limit_steps, masking_shares
+from speechllm.bin.training import (
+    hidden_matrices,
+    limit_steps,
+    masking_shares,
+    mean_score,
+    validator,
+)
 from speechllm.config import OptimConfig
+from speechllm.errors import UserError
 from speechllm.train.distributed import Setup
 
 
@@ -56,3 +63,13 @@ def test_no_masking_says_nothing(capsys):
     manifest = SimpleNamespace(lang_ids=np.array([0]), num_frames=np.array([5]), langs=["en"])
     assert masking_shares(manifest, np.array([0]), 0.0, 0.5, setup(1)) == {"en": 0.0}
     assert capsys.readouterr().out == ""
+
+
+def test_chinese_is_scored_by_characters_where_the_tokenizer_says_so():
+    pairs = [("en", "他们今天在港口卖苹果", "他们今天在港口卖香蕉")]
+    assert mean_score(pairs, "bleu", "zh") > 50 > mean_score(pairs, "bleu")
+
+
+def test_a_tokenizer_that_is_not_there_stops_before_the_training():
+    with pytest.raises(UserError, match="BLEU tokenizer '14a'"):
+        validator("nowhere", None, None, None, 1, 1, setup(1), "bleu", "14a")

@@ -58,6 +58,12 @@ def test_turns_are_text_or_audio_in_any_order(write, tmp_path):
     assert read_dialogues(again) == [dialogue]
 
 
+def test_only_ends_of_lines_end_a_dialogue(write):
+    whole = json.dumps(line({"role": "user", "text": "a\u2028b\x85c"}), ensure_ascii=False)
+    (dialogue,) = read_dialogues(write(whole))
+    assert dialogue.turns[0].parts[0].text.split() == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(
     "lines, message",
     [

@@ -1,6 +1,7 @@
 """Answers that grow part by part, and the data directory that is made of them."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,7 @@ from speechllm.data.responses import (
     Response,
     ResponsePart,
     choose_instruction,
+    digest_of_part,
     part_path,
     read_parts,
     write_response_dir,
@@ -34,17 +36,47 @@ def test_a_part_goes_on_where_it_was_cut_off(tmp_path):
     assert ResponsePart(tmp_path, 2, 1, {"seed": 2}).done == set()  # other settings, other answers
 
 
-def test_parts_are_joined_and_must_agree(tmp_path):
+class Rows(list):
+    """Rows as a manifest has them."""
+
+    path = "data/train/manifest.arrow"
+
+    def row(self, index):
+        return self[index]
+
+
+@pytest.fixture
+def rows():
+    one = SimpleNamespace(transcript="say", prompt=None, lang="en")
+    return Rows(SimpleNamespace(**vars(one) | {"utt_id": utt_id}) for utt_id in "ab")
+
+
+def test_parts_are_joined_and_must_agree(tmp_path, rows):
+    data = {part: digest_of_part(rows, 2, part) for part in (1, 2)}
     for part, utt_id in ((1, "a"), (2, "b")):
-        ResponsePart(tmp_path, 2, part, {"seed": 1}).add([response(utt_id)])
-    settings, responses = read_parts(tmp_path, 2)
-    assert settings == {"seed": 1} and responses == {u: response(u) for u in "ab"}
-    ResponsePart(tmp_path, 2, 2, {"seed": 2})
+        settings = {"seed": 1, "data": data[part]}
+        ResponsePart(tmp_path, 2, part, settings).add([response(utt_id, "a\u2028b")])
+    settings, responses = read_parts(tmp_path, 2, rows)
+    assert settings == {"seed": 1}
+    assert responses == {u: response(u, "a\u2028b") for u in "ab"}
+    ResponsePart(tmp_path, 2, 2, {"seed": 2, "data": data[2]})
     with pytest.raises(UserError, match="responses.2-of-2.jsonl: made with other settings"):
-        read_parts(tmp_path, 2)
+        read_parts(tmp_path, 2, rows)
     part_path(tmp_path, 2, 2).unlink()
     with pytest.raises(UserError, match="responses.2-of-2.jsonl: this part is missing"):
-        read_parts(tmp_path, 2)
+        read_parts(tmp_path, 2, rows)
+
+
+@pytest.mark.parametrize("name", ["utt_id", "transcript", "prompt"])
+def test_answers_to_other_transcripts_are_not_joined(tmp_path, rows, name):
+    for part in (1, 2):
+        settings = {"data": digest_of_part(rows, 2, part)}
+        ResponsePart(tmp_path, 2, part, settings).add([response("ab"[part - 1])])
+    setattr(rows[1], name, "other")
+    with pytest.raises(UserError, match="2-of-2.jsonl: answers to other transcripts than data/tr"):
+        read_parts(tmp_path, 2, rows)
+    again = ResponsePart(tmp_path, 2, 2, {"data": digest_of_part(rows, 2, 2)})
+    assert again.done == set()
 
 
 def test_instructions_go_to_their_share_of_utterances():

@@ -10,6 +10,8 @@ from helpers import FRAMES_PER_WORD, make_number_set
 from speechllm.bin import decode as bin_decode
 from speechllm.bin.decode import Output, split_output
 from speechllm.config import DecodeConfig
+from speechllm.data.compile import compile_manifest
+from speechllm.data.data_dir import Utterance, write_data_dir
 from speechllm.data.tables import read_table
 from speechllm.decode.windows import common_words, find_pauses, join_windows, window_bounds
 from speechllm.errors import UserError
@@ -203,3 +205,24 @@ def test_nbest_of_a_chain_that_read_alike_are_one():
     assert (output.transcript, output.text, output.nbest) == ("a", "b", ("b", "d"))
     assert output.scores == {"llm": [-1.0, -3.0]}
     assert split_output(Output("a => b", "ok")) == Output("b", "ok", transcript="a")
+
+
+def test_windows_of_a_language_without_spaces_are_joined_as_it_is_written():
+    outputs = [Output("你好世界", "ok"), Output("界和平", "ok")]
+    bounds = [(0, 400), (300, 300)]
+    assert " " not in bin_decode.joined(outputs, bounds, "zh-CN").text
+    assert " " in bin_decode.joined(outputs, bounds, "").text
+
+
+@pytest.mark.parametrize(("transcribes", "gap"), [(True, ""), (False, " ")])
+def test_the_spoken_language_says_nothing_about_a_translation(tmp_path, transcribes, gap):
+    words = "1 2 3 4 5 6 7 8"
+    utt = Utterance("s-a", "s", words, "a.wav", "zh", text_src="x")
+    make_number_set(tmp_path / "set", {"s-a": words})
+    write_data_dir(tmp_path / "set", [utt])
+    compile_manifest(tmp_path / "set", tmp_path / "set/manifest.arrow")
+    config = DecodeConfig(window=2.0, overlap=0.0, pauses=False)
+    setup = Setup(rank=0, world_size=1, device=torch.device("cpu"))
+    out = tmp_path / "out"
+    bin_decode.decode(recognize, tmp_path / "set", out, config, setup, transcribes)
+    assert read_table(out / "text")["s-a"] == gap.join(words.split())

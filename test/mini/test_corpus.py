@@ -211,6 +211,7 @@ def test_foreign_folder_is_not_touched(tmp_path):
         ("", [], "--langs is empty"),
         ("en", ["--train_hours", "0"], "--train_hours is 0.0; it should be above 0"),
         ("en", ["--nj", "0"], "--nj is 0"),
+        ("en", ["--dev_utts", "-1"], "--dev_utts is -1; it should be above 0"),
     ],
 )
 def test_wrong_options_are_named(tmp_path, langs, options, message):

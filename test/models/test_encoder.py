@@ -146,12 +146,27 @@ def test_utterance_too_short_for_its_units_is_reported_not_infinite():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"positions": "absolute"}, {"ffn_style": "none"}, {"subsampling": "mlp"}, {"num_heads": 3}],
+    [{"positions": "absolute"}, {"ffn_style": "none"}, {"subsampling": "mlp"}],
     ids=str,
 )
 def test_unknown_choice_is_named(settings):
     with pytest.raises(ValueError, match=str(next(iter(settings.values())))):
         ConformerEncoder(20, dim=16, num_layers=1, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_heads": 3}, "encoder.dim 16 should be a multiple of encoder.num_heads 3"),
+        ({"dim": 20}, "encoder.dim 20 divided by encoder.num_heads should be even"),
+        ({"dim": 9, "num_heads": 3, "positions": "relative"}, "encoder.dim 9 should be even"),
+        ({"conv_kernel": 4}, "encoder.conv_kernel 4 should be odd"),
+    ],
+    ids=str,
+)
+def test_sizes_that_do_not_fit_are_named_as_the_config_has_them(settings, message):
+    with pytest.raises(UserError, match=message):
+        ConformerEncoder(20, **{"dim": 16, "num_heads": 4, "num_layers": 1} | settings)
 
 
 def test_uniform_alignment_loss_by_hand():

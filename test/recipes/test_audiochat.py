@@ -10,11 +10,22 @@ import torch
 from recipes.conftest import run
 
 from speechllm import build
-from speechllm.bin import chat, converse, merge_responses, respond, train_llm
+from speechllm.bin import (
+    chat,
+    check_frozen,
+    converse,
+    merge_responses,
+    respond,
+    train_llm,
+    training,
+)
 from speechllm.data.data_dir import read_data_dir
 from speechllm.data.dialogue import read_dialogues
+from speechllm.data.manifest import Manifest
+from speechllm.data.speed import split_prefix
 from speechllm.data.tables import read_table
 from speechllm.errors import UserError
+from speechllm.models.llm_tokenizer import LlmTokenizer
 
 SMALL = [
     "--tag", "small",
@@ -155,10 +166,22 @@ def test_a_test_of_another_form_is_refused(test):
         converse.parse_test(test)
 
 
-def test_transcripts_can_be_the_targets(finished, tmp_path, capsys):
+@pytest.mark.parametrize("target", ["text", "transcript"])
+def test_transcripts_can_be_the_targets(finished, tmp_path, monkeypatch, target):
+    """What a training is given to learn and to be compared with, looked at in its place."""
     recipe, _ = finished
-    options = ["--config", recipe / "conf/mini/train_llm.yaml", "--target", "transcript"]
-    options += ["--optim.max_steps", 1, "--train.valid_utts", 2, "--exp_dir", tmp_path / "llm"]
+    seen = {}
+
+    def look(model, batches, *args, **kwargs):
+        seen["batches"] = list(batches(0, 0))
+
+    def keep_reference(valid_dir, recognize, reference, *args):
+        seen["reference"] = reference
+
+    monkeypatch.setattr(training, "run_training", look)
+    monkeypatch.setattr(training, "validator", keep_reference)
+    options = ["--config", recipe / "conf/mini/train_llm.yaml", "--target", target]
+    options += ["--exp_dir", tmp_path / "llm"]
     options += [
         "--train_dir",
         recipe / "exp/small/respond/train",
@@ -172,7 +195,27 @@ def test_transcripts_can_be_the_targets(finished, tmp_path, capsys):
         recipe / "exp/small/chat_llm",
     ]
     train_llm.main([str(word) for word in options])
-    assert "finished" in capsys.readouterr().out or (tmp_path / "llm/best").exists()
+    answers = read_data_dir(recipe / "exp/small/respond/train")
+    wanted = {utt.utt_id: utt.text if target == "text" else utt.text_src for utt in answers}
+    assert {utt.text for utt in answers} != {utt.text_src for utt in answers}
+    tokenizer = LlmTokenizer(str(recipe / "exp/small/chat_llm"))
+    learnt = {}
+    for batch in seen["batches"]:
+        for utt_id, ids in zip(batch["utt_ids"], batch["targets"], strict=True):
+            assert int(ids[-1]) == tokenizer.eos_id
+            learnt[split_prefix(utt_id)[1]] = ids[:-1].tolist()
+    assert learnt == {utt_id: tokenizer.encode(text) for utt_id, text in wanted.items()}
+    manifest = Manifest.open(recipe / "exp/small/respond/dev/manifest.arrow")
+    row = manifest.row(0)
+    assert seen["reference"](row) == (row.text if target == "text" else row.transcript)
+
+
+def test_a_folder_without_answers_is_named(finished, tmp_path):
+    recipe, _ = finished
+    options = ["--model", recipe / "exp/small/llm", "--out", tmp_path / "frozen.json"]
+    options += ["--responses", tmp_path, recipe / "data/small/test/dialogues.jsonl"]
+    with pytest.raises(UserError, match="responses.json: no such file; --responses should be"):
+        check_frozen.main([str(word) for word in options])
 
 
 def test_the_cascade_can_hear_with_the_encoder_that_has_learnt_on(finished):

@@ -182,6 +182,23 @@ def test_paper_preset_trains_in_the_order_of_the_paper(toolkit, tmp_path):
     assert tasks == ["bin.decode"] * 2 + ["score_nbest", "bin.rescore", "bin.decode", "translate"]
     scored = [line for line in lines if "bin.score " in line]
     assert len(scored) == 4 and sum("--published" in line for line in scored) == 2
+    (toolkit / "egs/covost2/data/recorded/train/feats.scp").write_text("a c\n")
+    again = ["--stage", "5", "--stop_stage", "5"]
+    output = run(toolkit / "egs/covost2/run.sh", *options, *again, python=str(fake))
+    assert output.count("(stale: its inputs have changed") == 2
+
+
+def test_the_target_language_chooses_the_tokenizer_everywhere(toolkit, tmp_path):
+    fake = fake_machine(tmp_path, RECORDED)
+    options = ["--preset", "paper", "--corpora", str(tmp_path), "--tag", "chinese"]
+    options += ["--langs", "en", "--target", "zh-CN", "--stop_stage", "8"]
+    run(toolkit / "egs/covost2/run.sh", *options, python=str(fake))
+    lines = commands(tmp_path)
+    trained = [line for line in lines if "bin.train_llm " in line or "train_encoder_dec" in line]
+    assert len(trained) == 3 and all("--valid_tokenize zh " in line for line in trained)
+    by_bleu = [line for line in lines if "--metric bleu" in line or "--metrics bleu" in line]
+    assert len(by_bleu) == 4  # dev and test, rescoring, analysis
+    assert all("--tokenize zh " in line for line in by_bleu)
 
 
 def test_rows_of_a_table_leave_the_baselines_alone(toolkit, tmp_path):

@@ -60,10 +60,16 @@ def test_small_llm_never_reads_dev_or_test_sentences(finished):
     recipe, _ = finished
     from speechllm.mini.grammar import sentences
 
-    made = {s.text for lang in ("en", "de") for s in sentences(lang, 60, seed=1, split="train")}
+    command = (recipe / "exp/small/log/base_llm.log").read_text().splitlines()[0]
+    options = shlex.split(command.removeprefix("# "))
+    given = dict(zip(options, options[1:], strict=False))
+    assert given["--text"] == "data/small/train/text" and given["--langs"] == "en de"
+    assert not any("dev" in word or "/test" in word for word in options)
+    read = set(read_table(recipe / given["--text"]).values())
+    for lang in given["--langs"].split():
+        read |= {s.text for s in sentences(lang, 60, seed=1, split="train")}
     for part in ("dev", "test"):
-        for line in (recipe / f"data/small/{part}/text").read_text().splitlines():
-            assert line.split(maxsplit=1)[1] not in made
+        assert not read & set(read_table(recipe / f"data/small/{part}/text").values())
 
 
 def test_second_run_skips_everything_and_says_so(finished):

@@ -1,5 +1,6 @@
 """Command lines of the paper preset: a python on PATH that writes them down and leaves what the stages wait for."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -80,6 +81,8 @@ def commands(folder: Path) -> list[str]:
 
 
 RECORDED_CHAT = """
+if "prepare_data.py" in line:
+    make(Path(args[-1]) / "dialogues.jsonl")
 if "bin.merge_responses" in line:
     make(*(Path(args[-1]) / name for name in ("text", "feats.scp")))
 if "bin.converse" in line:
@@ -205,6 +208,56 @@ def test_wrong_tables_are_one_clear_line(toolkit, options, message):
     assert message in output and "Traceback" not in output
 
 
+def test_another_training_set_makes_the_integration_stale(toolkit, tmp_path):
+    fake = fake_machine(tmp_path)
+    recipe = toolkit / "egs/mls"
+    options = ["--preset", "paper", "--corpora", str(tmp_path), "--tag", "changed"]
+    run(recipe / "run.sh", *options, "--stop_stage", "5", python=str(fake))
+    (recipe / "data/changed/dev/utt2prompt").write_text("a formal\n")
+    only = ["--stage", "5", "--stop_stage", "5"]
+    output = run(recipe / "run.sh", *options, *only, python=str(fake))
+    assert "stage 5: train the LLM integration (stale: its inputs have changed" in output
+    with (recipe / "conf/paper/decode.yaml").open("a") as file:
+        file.write("# of which the best checkpoint depends\n")
+    assert "(stale: its inputs" in run(recipe / "run.sh", *options, *only, python=str(fake))
+
+
+def test_systems_of_an_older_run_leave_the_results(toolkit, tmp_path):
+    fake = fake_machine(tmp_path)
+    exp = toolkit / "egs/mls/exp/older"
+    options = ["--preset", "paper", "--corpora", str(tmp_path), "--tag", "older"]
+    run(toolkit / "egs/mls/run.sh", *options, "--stop_stage", "7", python=str(fake))
+    for system in ("ctc+lm", "rescored"):  # by hand, or with --lm
+        for part in ("dev", "test"):
+            (exp / "decode" / system / part).mkdir(parents=True)
+            (exp / "decode" / system / part / "text").write_text("a b\n")
+    scored = ["--stage", "7", "--stop_stage", "7"]
+    run(toolkit / "egs/mls/run.sh", *options, *scored, python=str(fake))
+    lines = [line for line in commands(tmp_path) if "bin.score " in line]
+    assert all("rescored=exp/older/decode/rescored/" in line for line in lines[2:])
+    (exp / "results.json").write_text("of the older systems")
+    again = ["--force", "true", "--stage", "6", "--stop_stage", "7"]
+    run(toolkit / "egs/mls/run.sh", *options, *again, python=str(fake))
+    lines = [line for line in commands(tmp_path) if "bin.score " in line]
+    assert len(lines) == 6 and not any("rescored" in line or "+lm" in line for line in lines[4:])
+    assert (exp / "results.json").read_text() == "[]"
+    assert (exp / "results.json.stale").read_text() == "of the older systems"
+
+
+@pytest.mark.parametrize("recipe", ["mls", "covost2", "audiochat"])
+def test_a_made_up_corpus_that_is_gone_is_made_again(toolkit, tmp_path, recipe):
+    makes = '\nif "make_mini_corpus" in line:\n    make(Path(value("--out")) / "made.json")\n'
+    fake = fake_machine(tmp_path, makes)
+    options = ["--tag", "gone", "--corpus_opts", "--seed 2", "--stop_stage", "0"]
+    for _ in range(2):
+        run(toolkit / f"egs/{recipe}/run.sh", *options, python=str(fake))
+        shutil.rmtree(toolkit / f"egs/{recipe}/data/gone")
+    made = commands(tmp_path)
+    assert len(made) == 2 and all("--seed 2 --out data/gone/corpus" in line for line in made)
+    if recipe != "mls":  # a further option does not take the place of the preset's sizes
+        assert all("--train_hours" in line and "--test_utts" in line for line in made)
+
+
 def test_failing_command_stops_the_recipe_and_shows_its_log(toolkit, tmp_path):
     fails = '\nif "train_ctc" in line:\n    sys.exit("error: no such luck")\n'
     fake = fake_machine(tmp_path, fails)
@@ -234,3 +287,11 @@ def test_audiochat_lets_the_llm_answer_before_it_learns_to_listen(toolkit, tmp_p
     assert [word.split("=")[0] for word in tests][:2] == ["dev", "test"]
     assert [word.split("snr=")[1] for word in tests if "snr=" in word] == "20 15 10 5 0".split()
     assert not any("make_mini" in line for line in lines)
+    exp = toolkit / "egs/audiochat/exp/paper"
+    assert "launch.sh --ngpu 1 speechllm.bin.check_frozen" in (
+        exp / "log/check_frozen.log"
+    ).read_text().replace("'", "")
+    (toolkit / "egs/audiochat/data/paper/train/text").write_text("a other\n")
+    again = [*options, "--stage", "5", "--stop_stage", "5"]
+    run(toolkit / "egs/audiochat/run.sh", *again, python=str(fake))
+    assert (exp / "respond/train.stale/text").exists() and (exp / "respond/train/text").exists()

@@ -15,6 +15,7 @@ from speechllm.score.chat import (
     read_answers,
     write_answers,
 )
+from speechllm.score.table import render_set
 
 QUESTIONS = [
     Question("a", "one", ("1",), "count"),
@@ -77,10 +78,17 @@ def test_kinds_and_useless_answers_are_counted():
 
 
 def test_answers_are_read_as_they_were_written(tmp_path):
-    written = answers(["one", "", "the  cat"])
+    written = answers(["one", "", "the  cat"], heard=("x", "a\u2028b", "x"))
     write_answers(tmp_path, ["b", "a", "c"], written)
     found = read_answers(tmp_path, ["b", "a", "c"])
     assert found == [*written[:2], dataclasses.replace(written[2], text="the cat")]
     assert (tmp_path / "text").read_text() == "a\nb one\nc the cat\n"
     with pytest.raises(UserError, match="no answer to dialogue d"):
         read_answers(tmp_path, ["a", "d"])
+
+
+def test_the_table_says_how_dialogues_are_compared(values):
+    rows = [row | {"set": "test"} for row in values.values()]
+    text = "\n".join(render_set(rows, "test", []))
+    assert "interval, by dialogue" in text and "plain mean over the columns" in text
+    assert "speaker" not in text and "languages" not in text

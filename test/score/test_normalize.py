@@ -67,4 +67,6 @@ def test_characters_are_words_where_there_are_no_spaces():
     assert split_words("今日は good だ", "ja") == ["今", "日", "は", "good", "だ"]
     assert split_words("한국어 말", "ko") == ["한국어", "말"]
     assert split_chars("今 日", "ja") == ["今", "日"]
+    assert split_words("今 日", "zh-CN") == split_chars("今 日", "zh-CN") == ["今", "日"]
+    assert split_words("en dag", "sv-SE") == ["en", "dag"]
     assert split_chars("", "en") == split_words("", "zh") == []

@@ -1,7 +1,7 @@
 # What run.sh and run_table.sh of a new recipe have in other words than those of egs/mls; @NAME@ and @LANG@ are filled in
 # by utils/new_recipe.sh.
 s/^# Multilingual LibriSpeech: .*/# @NAME@: teach an LLM to transcribe speech in @LANG@, by the stages of egs\/mls./
-s/sizes: a CPU in minutes with made-up speech, or the paper/sizes: a CPU, or the paper/
+s/mini: made-up speech on a CPU in minutes; paper: its sizes on GPUs;/mini: small sizes on a CPU; paper: those of the paper on GPUs;/
 s/folder that holds mls_<language> .*/folder of the corpus, see local\/prepare_data.py --help (db.sh)/
 s/start the encoder from that of another run, e\.g\. .*/start the encoder from that of another run, e.g. ..\/mls\/exp\/mini\/ctc/
 s/(all eight)/(@LANG@)/
@@ -9,8 +9,10 @@ s/langs="en de nl fr es it pt pl"/langs="@LANG@"/
 s/\${MLS}/${CORPUS}/
 # There is no made-up corpus of other languages, and no list of small training sets.
 /^#   --subset /d
+s/, limited supervision//
 s/--corpus_opts "...", //
 s/of the made-up corpus, overrides/overrides/
-/^    if \[ -z "\${corpora}" \] && /,/^    fi$/c\
+/^made=/d
+/^    \[ -z "\${made}" \] || /,/--out "\${made}"$/c\
     [ -d "${corpora}" ] || die "--corpora should name the folder of the corpus, got '${corpora}'"
-/^\[ -n "\${corpora}" \] || \[ /d
+s/^    finish_stage \${made:+.*/    finish_stage/

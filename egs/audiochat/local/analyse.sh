@@ -19,5 +19,5 @@ for test in "${tests[@]}"; do
 done
 ${score} --set noise --columns "$(printf '%sdB ' ${snrs})" "${data}/test/dialogues.jsonl"
 
-python -m speechllm.bin.check_frozen --model "${exp}/llm" --responses "${responses}/train" \
+${decode_cmd} --gpu "${one_gpu}" "${exp}/log/check_frozen.log" ${decode} speechllm.bin.check_frozen --model "${exp}/llm" --responses "${responses}/train" \
     --out "${exp}/analysis/frozen.json" "${data}/test/dialogues.jsonl"

@@ -7,7 +7,6 @@ several.jsonl those again in which the user speaks more than once; of another co
 one turn.
 """
 
-import argparse
 from pathlib import Path
 
 from speechllm.bin import cli
@@ -18,19 +17,8 @@ from speechllm.data.tables import atomic_write
 
 
 def get_parser():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", help="data directory to write")
-    parser.add_argument("--corpora", required=True, help="folder that holds mls_english[_opus]")
-    parser.add_argument("--set", required=True, choices=["train", "dev", "test"])
-    parser.add_argument(
-        "--subset",
-        default="full",
-        choices=["full", *SUBSETS],
-        help="limited supervision: of the training set only",
-    )
-    return parser
+    corpora = "folder that holds mls_english[_opus]"
+    return cli.preparation_parser(__doc__, corpora, subsets=("full", *SUBSETS))
 
 
 def single_turns(data_dir: str) -> list[Dialogue]:

@@ -7,13 +7,13 @@
 #   --conf DIR                  holds decode.yaml and decode_encoder_decoder.yaml
 #   --exp DIR, --data DIR       of the run
 #   --ctc DIR                   CTC encoder, which writes the transcripts of the cascade
-#   --llm NAME                  by which n-best lists are rescored
+#   --llm NAME, --tokenize NAME by which n-best lists are rescored; tokenizer of the BLEU that this is tuned by (13a)
 #   --ngpu N, --nproc N         GPUs (0), or processes on the CPU (1)
 #   --opts "..."                overrides of decode.yaml
 
 # shellcheck disable=SC2086  # options for a command are words to be split
 set -euo pipefail
-system="" conf="" exp="" data="" ctc="" llm="" ngpu=0 nproc=1 opts=""
+system="" conf="" exp="" data="" ctc="" llm="" tokenize=13a ngpu=0 nproc=1 opts=""
 . parse_options.sh
 
 launch="launch.sh --ngpu ${ngpu} --nproc ${nproc}" out=${exp}/decode sets="${data}/dev ${data}/test"
@@ -30,7 +30,7 @@ case ${system} in
         lists=${out}/encoder-decoder
         launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.score_nbest --llm_name "${llm}" "${lists}/dev" "${lists}/test"
         python -m speechllm.bin.rescore --ref "${data}/dev" --hyp "${lists}/dev" --scores decoder,llm --metric bleu \
-            --out "${out}/rescored" "${lists}/test"
+            --tokenize "${tokenize}" --out "${out}/rescored" "${lists}/test"
         ;;
     cascade | cascade-llm)
         heard=${exp}/transcripts reader=(--model "${ctc}")

@@ -7,7 +7,6 @@ which may lie in the language's folder, in CORPORA or in CORPORA/covost2. The te
 transcript, the language that of the speech, and utt2prompt names the language to translate to.
 """
 
-import argparse
 import csv
 import hashlib
 import os
@@ -57,18 +56,11 @@ COUNTS = {
 
 
 def get_parser():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", help="data directory to write")
-    parser.add_argument("--corpora", required=True, help="folder of Common Voice 4 and CoVoST 2")
-    parser.add_argument(
-        "--langs", default=" ".join(INTO_ENGLISH), help="languages that are spoken (%(default)s)"
-    )
+    corpora, langs = "folder of Common Voice 4 and CoVoST 2", " ".join(INTO_ENGLISH)
+    parser = cli.preparation_parser(__doc__, corpora, langs)
     parser.add_argument(
         "--target", default="en", help="language to translate to (default: %(default)s)"
     )
-    parser.add_argument("--set", required=True, choices=list(SPLITS))
     parser.add_argument(
         "--transcripts",
         default="spoken",

@@ -6,17 +6,13 @@
 #   --conf DIR                  published.tsv of it, if there is one, is shown beside the test set's figures
 #   --exp DIR, --data DIR       of the run
 #   --langs "...", --target LANG   spoken languages; language of the translations
+#   --tokenize NAME             sacreBLEU's tokenizer for it (13a)
 
 # shellcheck disable=SC2086  # options for a command are words to be split
 set -euo pipefail
-systems="" conf="" exp="" data="" langs="" target=en
+systems="" conf="" exp="" data="" langs="" target=en tokenize=13a
 . parse_options.sh
 
-case ${target} in
-    zh-CN) tokenize=zh ;;
-    ja) tokenize=ja-mecab ;;
-    *) tokenize=13a ;;
-esac
 baseline="" published=""
 [[ " ${systems} " != *" encoder-decoder "* ]] || baseline="--baseline encoder-decoder"
 [ ! -f "${conf}/published.tsv" ] || [ "${target}" != en ] || published="--published ${conf}/published.tsv"

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechllm.errors import UserError
 from speechllm.models.lengths import lens_to_mask
 
 
@@ -16,6 +17,9 @@ class QformerAdaptor(nn.Module):
         window: frames per window; the last one may be shorter.
         num_queries: LLM positions per window.
         num_layers, num_heads, dim, ffn_dim, dropout: of the transformer layers.
+
+    Raises:
+        UserError: heads that do not divide the width.
     """
 
     def __init__(
@@ -31,6 +35,10 @@ class QformerAdaptor(nn.Module):
         dropout: float = 0.1,
     ):
         super().__init__()
+        if dim % num_heads:
+            raise UserError(
+                f"adaptor.dim {dim} should be a multiple of adaptor.num_heads {num_heads}"
+            )
         self.window, self.num_queries = window, num_queries
         self.frames_per_position = window / num_queries
         self.queries = nn.Parameter(torch.randn(num_queries, dim) * 0.02)

@@ -2,13 +2,14 @@
 
 python local/prepare_data.py --corpora DIR --langs ru --set train data/train
 
+Several languages need utt2lang.
+
 DIR holds one of
   train/ dev/ test/   Kaldi data directories: wav.scp and text; segments, utt2spk, utt2lang where there are
   wav.scp, text ...   a single one, of which a tenth becomes dev and another tenth test
   transcripts.tsv     lines of audio file, tab, text, and after another tab the speaker if known; split likewise
 """
 
-import argparse
 import hashlib
 import os
 from collections.abc import Iterator
@@ -20,7 +21,6 @@ from speechllm.data.tables import read_table
 from speechllm.errors import UserError
 from speechllm.score.normalize import normalize
 
-SETS = ("train", "dev", "test")
 TRANSCRIPTS = ("transcripts.tsv", "transcripts.txt")
 HELD_OUT = (
     0.1  # share of the utterances that becomes dev, and again test, where the corpus has no sets
@@ -29,15 +29,8 @@ MIN_SPEAKERS = 10  # with fewer, dev and test take utterances of the same speake
 
 
 def get_parser():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", help="data directory to write")
-    parser.add_argument("--corpora", required=True, help="folder of the corpus, see above")
-    parser.add_argument("--langs", required=True, help="ISO codes; several need utt2lang")
-    parser.add_argument("--set", required=True, choices=SETS)
-    parser.add_argument("--subset", default="full", choices=["full"], help="as other recipes have")
-    return parser
+    corpora = "folder of the corpus, see above"
+    return cli.preparation_parser(__doc__, corpora, langs="", subsets=("full",))
 
 
 def find_audio(path: str, folder: Path) -> str:
@@ -98,11 +91,14 @@ def read_transcripts(path: Path, langs: list[str]) -> Iterator[Utterance]:
     """
     if len(langs) != 1:
         raise UserError(f"{path}: holds one language, but --langs is {' '.join(langs)!r}")
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    with open(path, encoding="utf-8") as file:
+        lines = file.readlines()  # unlike splitlines, at ends of lines alone
+    for number, line in enumerate(lines, start=1):
         name, *rest = (part.strip() for part in line.split("\t"))
         if not 1 <= len(rest) <= 2 or not name or not rest[0]:
             raise UserError(
-                f"{path}:{number}: {line[:60]!r} should be an audio file, a tab and its text, and a speaker if known"
+                f"{path}:{number}: {line.rstrip()[:60]!r} should be an audio file, a tab and its text, "
+                "and a speaker if known"
             )
         utt_id = "_".join(os.path.splitext(name)[0].replace("/", "-").split())
         spk_id = "_".join(rest[1].split()) if len(rest) == 2 else ""
