@@ -211,8 +211,7 @@ def main(argv=None):
     from speechllm.score.table import UNITS
     from speechllm.train import distributed
 
-    device = distributed.init().device
-    torch.set_float32_matmul_precision("highest")  # as bin/decode has it
+    device = distributed.init(exact=True).device
     model, saved, path = build.load_speech_llm(args.model, args.llm)
     cli.check_mel_bins(features, saved)
     make_metric(args.metric, args.tokenize)  # a missing tokenizer stops here

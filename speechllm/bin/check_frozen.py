@@ -51,7 +51,7 @@ def main(argv=None):
     from speechllm.models.llm import llm_revision, load_llm
     from speechllm.train import distributed
 
-    device, origin = distributed.init().device, Path(args.responses) / ABOUT
+    device, origin = distributed.init(exact=True).device, Path(args.responses) / ABOUT
     if not origin.is_file():
         raise UserError(f"{origin}: no such file; --responses should be written by merge_responses")
     about = json.loads(origin.read_text(encoding="utf-8"))

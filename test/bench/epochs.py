@@ -28,7 +28,7 @@ def shrink(config, small: bool):
     """The same config with a tiny encoder and batches, where sizes do not matter."""
     if not small:
         return config
-    encoder = dataclasses.replace(config.encoder, dim=16, num_layers=1, num_heads=2, ffn_dim=32)
+    encoder = dataclasses.replace(config.encoder, dim=16, num_layers=4, num_heads=2, ffn_dim=32)
     return dataclasses.replace(config, encoder=encoder)
 
 
