@@ -217,7 +217,7 @@ def main(argv=None):
     make_metric(args.metric, args.tokenize)  # a missing tokenizer stops here
     model.to(device)
     tokenizer, units, template = text_side(saved, path, config.task)
-    manifest = Manifest.open(Path(args.data_dir) / "manifest.arrow")
+    manifest = Manifest(Path(args.data_dir) / "manifest.arrow")
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     reports = {}

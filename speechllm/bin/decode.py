@@ -346,7 +346,7 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup, transcribe
     from speechllm.score.nbest import Nbest, write_nbest
     from speechllm.train import distributed
 
-    manifest = Manifest.open(Path(data_dir) / "manifest.arrow")
+    manifest = Manifest(Path(data_dir) / "manifest.arrow")
     window, overlap = round(100 * config.window), round(100 * config.overlap)
     bounds = []
     for i, n in enumerate(manifest.num_frames.tolist()):

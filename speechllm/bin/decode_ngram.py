@@ -173,8 +173,8 @@ def main(argv=None):
     model, path = build.load_ctc_model(args.model)
     model.to(device)
     tokenizer = CtcTokenizer(path / "units.model")
-    manifests = {folder: Manifest.open(folder / "manifest.arrow") for folder in args.data_dirs}
-    dev = Manifest.open(args.dev_dir / "manifest.arrow")
+    manifests = {folder: Manifest(folder / "manifest.arrow") for folder in args.data_dirs}
+    dev = Manifest(args.dev_dir / "manifest.arrow")
     langs = sorted({lang for manifest in (dev, *manifests.values()) for lang in manifest.langs})
     NgramDecoder(None, ["", *tokenizer.unit_texts()])  # a missing library stops here
     lm_paths = make_lms(langs, args)

@@ -57,7 +57,7 @@ def record(data_dir, out_dir, minutes: float, num_files: int, sample_rate: int):
     from speechllm.data.manifest import Manifest
     from speechllm.score.normalize import is_unspaced
 
-    manifest = Manifest.open(data_dir / "manifest.arrow")
+    manifest = Manifest(data_dir / "manifest.arrow")
     places = {utt_id: place for utt_id, *place in iter_audio(data_dir)}
     by_lang: dict[str, list] = {}
     for i in range(len(manifest)):
@@ -143,7 +143,7 @@ def main(argv=None):
         for name, data_dir in (("short", short), ("long", long)):
             hyps = out / f"{number}_{name}"
             memory = decode_alone([*settings, "--model", model, "--out", str(hyps), str(data_dir)])
-            frames = Manifest.open(data_dir / "manifest.arrow").num_frames
+            frames = Manifest(data_dir / "manifest.arrow").num_frames
             found[name] = {
                 "minutes": float(frames.sum()) / 6000,
                 "longest_minutes": float(frames.max()) / 6000,

@@ -28,7 +28,7 @@ def main(argv=None):
     from speechllm.data.manifest import Manifest
     from speechllm.data.responses import read_parts, write_response_dir
 
-    manifest = Manifest.open(Path(args.data_dir) / "manifest.arrow")
+    manifest = Manifest(Path(args.data_dir) / "manifest.arrow")
     settings, responses = read_parts(args.out, args.num_parts, manifest)
     licence = settings["settings"]["licence"]
     about = settings | {"licence": licence or "that of the model's output; see its licence"}

@@ -101,7 +101,7 @@ def main(argv=None):
     setup = distributed.init(exact=True)
     tokenizer = LlmTokenizer(args.llm_name)
     template = build.build_chat_template(config.prompt, tokenizer, config.system)
-    manifest = Manifest.open(Path(args.data_dir) / "manifest.arrow")
+    manifest = Manifest(Path(args.data_dir) / "manifest.arrow")
     template.text_parts(manifest.row(0))  # an LLM without a chat template stops here
     llm = load_llm(args.llm_name, config.llm.dtype, config.llm.attention)
     settings = {"model": build.llm_source(args.llm_name), "revision": llm_revision(args.llm_name)}

@@ -49,7 +49,7 @@ def main(argv=None):
     if args.init_encoder:
         build.init_encoder(model.speech, args.init_encoder)
 
-    manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow", config.target)
+    manifest = Manifest(Path(args.train_dir) / "manifest.arrow", config.target)
     unknown = find_unknown(manifest, tokenizer)
     if unknown and setup.is_main:
         first = next(iter(unknown))

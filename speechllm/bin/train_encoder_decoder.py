@@ -50,7 +50,7 @@ def main(argv=None):
     if args.init_encoder:
         build.init_encoder(model.speech, args.init_encoder)
 
-    manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow", "text")
+    manifest = Manifest(Path(args.train_dir) / "manifest.arrow", "text")
     chosen = training.usable(manifest, config.data.max_frames, [], setup)
     load = partial(
         make_loader,

@@ -72,8 +72,8 @@ def main(argv=None):
 
     build.check_llm_training(config)
     check_framing(args.train_dir, config)
-    manifest = Manifest.open(Path(args.train_dir) / "manifest.arrow")
-    Manifest.open(Path(args.valid_dir) / "manifest.arrow")  # what is missing stops here
+    manifest = Manifest(Path(args.train_dir) / "manifest.arrow")
+    Manifest(Path(args.valid_dir) / "manifest.arrow")  # what is missing stops here
     setup = distributed.init()
     torch.manual_seed(config.train.seed)
     tokenizer = LlmTokenizer(args.llm_name)

@@ -231,7 +231,7 @@ def validator(
         UserError: the tokenizer is not installed.
     """
     make_metric(metric, tokenize)
-    manifest = Manifest.open(Path(valid_dir) / "manifest.arrow")
+    manifest = Manifest(Path(valid_dir) / "manifest.arrow")
     count = min(num_utts, len(manifest))
     chosen = np.unique(np.linspace(0, len(manifest) - 1, count).round().astype(int))
     plan = batches_in_order(manifest.num_frames, batch_frames, chosen)

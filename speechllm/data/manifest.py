@@ -55,10 +55,6 @@ class Manifest:
         self.lang_ids = self.batch.column("lang").indices.to_numpy()
         self.langs = self.batch.column("lang").dictionary.to_pylist()
 
-    @classmethod
-    def open(cls, path: str | Path, target: str = "transcript") -> "Manifest":
-        return cls(path, target)
-
     def __len__(self) -> int:
         return self.batch.num_rows
 

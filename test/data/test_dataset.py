@@ -26,7 +26,7 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def manifest(data_dir):
-    return Manifest.open(data_dir / "manifest.arrow")
+    return Manifest(data_dir / "manifest.arrow")
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_unknown_characters_are_counted(data_dir, tmp_path, tokenizer):
     changed = {utt_ids[0]: "ω text ω", utt_ids[2]: "number ω 猫"}
     write_table(tmp_path / "text", texts | changed)
     compile_manifest(tmp_path, tmp_path / "manifest.arrow")
-    manifest = Manifest.open(tmp_path / "manifest.arrow")
+    manifest = Manifest(tmp_path / "manifest.arrow")
     assert find_unknown(manifest, tokenizer) == {"ω": 2, "猫": 1}
     assert CtcDataset(manifest, tokenizer)[0]["units"].tolist().count(tokenizer.unk_id) == 2
 

@@ -40,7 +40,7 @@ def test_rows_are_the_utterances_of_the_tables(tmp_path):
     make_data_dir(tmp_path / "train")
     extract_fbank.main(["--data_dir", str(tmp_path / "train")])
     command.main([str(tmp_path / "train")])
-    manifest = Manifest.open(tmp_path / "train" / "manifest.arrow")
+    manifest = Manifest(tmp_path / "train" / "manifest.arrow")
     utts = read_data_dir(tmp_path / "train")
     positions = read_table(tmp_path / "train" / "feats.scp")
     assert len(manifest) == len(utts) == 6
@@ -63,7 +63,7 @@ def test_columns_lie_in_the_file_and_are_not_copied(tmp_path):
     path = texts_dir(tmp_path, [f"text {i}" for i in range(300)])
     compile_manifest(path, path / "manifest.arrow")
     before = pa.total_allocated_bytes()
-    manifest = Manifest.open(path / "manifest.arrow")
+    manifest = Manifest(path / "manifest.arrow")
     assert pa.total_allocated_bytes() - before < 1000  # the few names of languages and arks
     assert not manifest.num_frames.flags.owndata and not manifest.num_frames.flags.writeable
     assert manifest.num_frames.tolist() == list(range(10, 310))
@@ -74,7 +74,7 @@ def test_more_rows_than_one_write_and_odd_texts(tmp_path, monkeypatch):
     texts = [["", "ß", "zażółć gęślą", "x" * 1000, "猫 \U0001f600"][i % 5] for i in range(50)]
     path = texts_dir(tmp_path, texts, prompt=[f"p{i % 2}" for i in range(50)])
     compile_manifest(path, path / "manifest.arrow")
-    manifest = Manifest.open(path / "manifest.arrow")
+    manifest = Manifest(path / "manifest.arrow")
     assert [manifest.row(i).text for i in range(50)] == texts
     assert [manifest.row(i).prompt for i in range(50)] == [f"p{i % 2}" for i in range(50)]
     assert manifest.transcript_lens().tolist() == [len(text) for text in texts]
@@ -85,7 +85,7 @@ def test_more_rows_than_one_write_and_odd_texts(tmp_path, monkeypatch):
 def test_transcript_is_the_source_text_where_there_is_one(tmp_path):
     path = texts_dir(tmp_path, ["drei", "vier"], text_src=["three", "four!"])
     compile_manifest(path, path / "manifest.arrow")
-    manifest = Manifest.open(path / "manifest.arrow")
+    manifest = Manifest(path / "manifest.arrow")
     assert [manifest.row(i).text for i in range(2)] == ["drei", "vier"]
     assert [manifest.row(i).transcript for i in range(2)] == ["three", "four!"]
     assert manifest.transcript_lens().tolist() == [5, 5]
@@ -95,7 +95,7 @@ def test_transcript_is_the_source_text_where_there_is_one(tmp_path):
 def test_pickling_passes_the_path_on(tmp_path):
     path = texts_dir(tmp_path, [f"text {i}" for i in range(2000)])
     compile_manifest(path, path / "manifest.arrow")
-    manifest = Manifest.open(path / "manifest.arrow")
+    manifest = Manifest(path / "manifest.arrow")
     data = pickle.dumps(manifest)
     assert len(data) < 1000
     assert pickle.loads(data).row(7) == manifest.row(7)
@@ -105,7 +105,7 @@ def test_other_speeds_are_further_utterances_of_further_speakers(tmp_path):
     path = texts_dir(tmp_path, [f"text {i}" for i in range(4)])
     add_features(path, prefixes=("", "sp0.9-", "sp1.1-"))
     compile_manifest(path, path / "manifest.arrow")
-    manifest = Manifest.open(path / "manifest.arrow")
+    manifest = Manifest(path / "manifest.arrow")
     rows = [manifest.row(i) for i in range(len(manifest))]
     assert len(rows) == 12
     natural = [r for r in rows if not r.utt_id.startswith("sp")]
@@ -140,22 +140,22 @@ def test_tables_that_disagree_are_named(tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(UserError, match="manifest.arrow: no such file; run .*compile_manifest"):
-        Manifest.open(tmp_path / "manifest.arrow")
+        Manifest(tmp_path / "manifest.arrow")
     (tmp_path / "manifest.arrow").write_bytes(b"not arrow")
     with pytest.raises(UserError, match="manifest.arrow: not a manifest"):
-        Manifest.open(tmp_path / "manifest.arrow")
+        Manifest(tmp_path / "manifest.arrow")
     table = pa.table({"x": np.arange(3)})
     with pa.ipc.new_file(str(tmp_path / "manifest.arrow"), table.schema) as out:
         out.write_table(table)
     with pytest.raises(UserError, match="manifest.arrow: not a manifest"):
-        Manifest.open(tmp_path / "manifest.arrow")
+        Manifest(tmp_path / "manifest.arrow")
 
 
 def test_a_manifest_can_take_the_text_for_what_is_to_be_written(tmp_path):
     path = texts_dir(tmp_path / "train", ["Good day.", "No."], text_src=["guten tag", "nee"])
     command.main([str(path)])
-    spoken = Manifest.open(path / "manifest.arrow")
-    written = Manifest.open(path / "manifest.arrow", "text")
+    spoken = Manifest(path / "manifest.arrow")
+    written = Manifest(path / "manifest.arrow", "text")
     assert [spoken.row(i).transcript for i in range(2)] == ["guten tag", "nee"]
     for manifest in (written, pickle.loads(pickle.dumps(written))):
         assert [manifest.row(i).transcript for i in range(2)] == ["Good day.", "No."]
@@ -166,7 +166,7 @@ def test_a_manifest_can_take_the_text_for_what_is_to_be_written(tmp_path):
 def test_a_repeated_manifest_is_as_long_and_spoken_alike(tmp_path):
     path = texts_dir(tmp_path / "train", ["a", "b", "c"])
     command.main([str(path)])
-    manifest = Manifest.open(path / "manifest.arrow")
+    manifest = Manifest(path / "manifest.arrow")
     repeated = manifest.repeated(2)
     assert repeated.num_frames.tolist() == manifest.num_frames.tolist() * 2
     assert repeated.lang_ids.tolist() == manifest.lang_ids.tolist() * 2

@@ -205,7 +205,7 @@ def test_transcripts_can_be_the_targets(finished, tmp_path, monkeypatch, target)
             assert int(ids[-1]) == tokenizer.eos_id
             learnt[split_prefix(utt_id)[1]] = ids[:-1].tolist()
     assert learnt == {utt_id: tokenizer.encode(text) for utt_id, text in wanted.items()}
-    manifest = Manifest.open(recipe / "exp/small/respond/dev/manifest.arrow")
+    manifest = Manifest(recipe / "exp/small/respond/dev/manifest.arrow")
     row = manifest.row(0)
     assert seen["reference"](row) == (row.text if target == "text" else row.transcript)
 
