@@ -140,11 +140,9 @@ def main(argv=None):
         encoder=encoder_saved["config"]["encoder"],
         config=config,
     )
-    scales = (
-        {"speech": config.encoder_lr_scale}
-        if config.train_encoder and config.encoder_lr_scale != 1.0
-        else None
-    )
+    scales = {"speech": config.encoder_lr_scale} if config.train_encoder else {}
+    scales |= {"soft_text": config.soft_text_lr_scale} if config.soft_text else {}
+    scales = {name: scale for name, scale in scales.items() if scale != 1.0}
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save(Path(folder) / "tokenizer")
         files = {
