@@ -8,6 +8,7 @@ from helpers import BOS_ID, VOCAB, llm_batch, one_of, tiny_bloom, tiny_llama, ti
 from speechllm.errors import UserError
 from speechllm.models.adaptors.stack import StackAdaptor
 from speechllm.models.llm import prefix_mask
+from speechllm.train import optim
 
 FAMILIES = {"llama": tiny_llama, "bloom": tiny_bloom}
 
@@ -295,6 +296,21 @@ def test_a_checkpoint_keeps_the_soft_text():
     model = tiny_speech_llm(ctc_head=torch.nn.Linear(16, 9), soft_text=True)
     saved = model.checkpoint_state_dict()
     assert "soft_text.embeddings" in saved and "ctc_head.weight" in saved
+
+
+def test_soft_text_without_a_learning_rate_stays_the_llm_s():
+    model = tiny_speech_llm(ctc_head=torch.nn.Linear(16, 9), soft_text=True)
+    model.start_from_text(model.llm.embed(torch.arange(9)).detach())
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer, _ = optim.make(
+        optim.param_groups(model, {"soft_text": 0.0}), lr=1e-2, weight_decay=0.1
+    )
+    model(**llm_batch())[0].backward()
+    optimizer.step()
+    after = dict(model.named_parameters())
+    assert after["soft_text.embeddings"].grad.any()
+    assert torch.equal(after["soft_text.embeddings"], before["soft_text.embeddings"])
+    assert not torch.equal(after["adaptor.proj.weight"], before["adaptor.proj.weight"])
 
 
 @pytest.mark.parametrize("stack_factor", [1, 3])
