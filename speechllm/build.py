@@ -181,6 +181,7 @@ def build_speech_llm(
         attention=config.speech_attention,
         ctc_head=ctc_head,
         soft_text=config.soft_text,
+        soft_text_gate=config.soft_text_gate,
         ctc_weight=config.ctc_weight,
         packing=config.packing,
         distill_weight=config.distill_weight,

@@ -275,6 +275,7 @@ class TrainLlmConfig:
     train_encoder: bool = True
     encoder_lr_scale: float = 1.0  # the encoder's learning rates as a share of the others
     soft_text: bool = False  # add to the adaptor's output the LLM's embeddings of what CTC hears
+    soft_text_gate: bool = False  # let the adaptor speak only as far as CTC is in doubt
     soft_text_lr_scale: float = (
         1.0  # the learning rate of these as a share of the others; 0: they stay the LLM's
     )

@@ -96,7 +96,7 @@ if [ "${responses}" = "${exp}/respond" ] &&
 fi
 
 if run_stage 6 "train the LLM integration" "${ctc}/best" "${responses}"/{train,dev}/{text,feats.scp,utt2prompt?} \
-    "${conf}"/{train_llm,decode}.yaml "${base_llm}?" -- "${base_llm}" "${llm_opts}"; then
+    "${conf}/train_llm.yaml" "${base_llm}?" -- "${base_llm}" "${llm_opts}"; then
     discard_stale "${exp}/llm"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_llm.log" ${train} speechllm.bin.train_llm --config "${conf}/train_llm.yaml" \
         --train_dir "${responses}/train" --valid_dir "${responses}/dev" --decode_config "${conf}/decode.yaml" --llm_name "${base_llm}" --encoder "${ctc}" --exp_dir "${exp}/llm" ${llm_opts}

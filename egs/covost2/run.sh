@@ -81,7 +81,7 @@ if [ "${ctc}" = "${exp}/ctc" ] && run_stage 4 "pretrain the CTC compressor" "${d
 fi
 
 if run_stage 5 "train the LLM integration" "${ctc}/best" "${data}"/{train,dev}/{text,text.src,feats.scp,utt2prompt?} \
-    "${conf}"/{decode,train_llm{,_*}}.yaml "${base_llm}?" -- "${base_llm}" "${llm_opts}" "${phases}"; then
+    "${conf}"/train_llm{,_*}.yaml "${base_llm}?" -- "${base_llm}" "${llm_opts}" "${phases}"; then
     discard_stale $(printf "${exp}/%s " ${phases})
     for phase in ${phases}; do # those before llm leave the LLM as it is; with it comes LoRA
         ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_${phase}.log" ${train} speechllm.bin.train_llm --config "${conf}/train_llm.yaml" \
@@ -93,7 +93,7 @@ if run_stage 5 "train the LLM integration" "${ctc}/best" "${data}"/{train,dev}/{
 fi
 
 if [[ " ${systems} " = *" encoder-decoder "* ]] && run_stage 5b "train the baseline" "${ctc}/best" \
-    "${data}"/{train,dev}/{text,feats.scp} "${exp}/text.model" "${conf}"/{train,decode}_encoder_decoder.yaml -- "${baseline_opts}"; then
+    "${data}"/{train,dev}/{text,feats.scp} "${exp}/text.model" "${conf}/train_encoder_decoder.yaml" -- "${baseline_opts}"; then
     discard_stale "${exp}/encoder-decoder"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_encoder-decoder.log" ${train} speechllm.bin.train_encoder_decoder \
         --config "${conf}/train_encoder_decoder.yaml" "${sets[@]}" "${bleu[@]}" --decode_config "${conf}/decode_encoder_decoder.yaml" \

@@ -84,7 +84,7 @@ if [ "${ctc}" = "${exp}/ctc" ] &&
 fi
 
 if run_stage 5 "train the LLM integration" "${ctc}/best" "${data}"/{train,dev}/{text,feats.scp,utt2prompt?} \
-    "conf/${preset}"/{train_llm,decode}.yaml "${base_llm}?" -- "${base_llm}" "${llm_opts}"; then
+    "conf/${preset}/train_llm.yaml" "${base_llm}?" -- "${base_llm}" "${llm_opts}"; then
     discard_stale "${exp}/llm"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_llm.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_llm \
         --config "conf/${preset}/train_llm.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechllm.errors import UserError
-from speechllm.models.alignment import misalignment
+from speechllm.models.alignment import mean_of_frames, misalignment
 from speechllm.models.ctc import BLANK_ID, ctc_losses
 from speechllm.models.distill import divergence, top_log_probs
 from speechllm.models.join import join, pack
@@ -34,6 +34,9 @@ class SpeechLlm(nn.Module):
         ctc_head: the pretrained encoder's CTC layer, kept beside it.
         soft_text: whether to add what this CTC layer hears to the adaptor's output, see ``SoftText``; the adaptor then
             starts at zero.
+        soft_text_gate: whether the adaptor's output is weighted with the doubt of the CTC layer, 1 minus the
+            probability of its likeliest unit: what is heard clearly is then read as text, and elsewhere the adaptor
+            has a say.
         ctc_weight: of the CTC loss beside the LLM's cross-entropy; above 0 the head learns along.
         packing: whether short utterances of a training batch share rows of the LLM's input.
         distill_weight: share of the loss that is the divergence from what the LLM thinks of the target after a text
@@ -52,6 +55,7 @@ class SpeechLlm(nn.Module):
         attention: str = "causal",
         ctc_head: nn.Linear | None = None,
         soft_text: bool = False,
+        soft_text_gate: bool = False,
         ctc_weight: float = 0.0,
         packing: bool = False,
         distill_weight: float = 0.0,
@@ -71,7 +75,7 @@ class SpeechLlm(nn.Module):
         self.adaptor, self.llm = adaptor, llm
         self.ctc_head = ctc_head.requires_grad_(ctc_weight > 0) if ctc_head is not None else None
         self.ctc_weight = ctc_weight
-        self.soft_text = None
+        self.soft_text, self.soft_text_gate = None, soft_text_gate
         self.compresses = getattr(adaptor, "needs_ctc", False)
         if (soft_text or ctc_weight or self.compresses) and ctc_head is None:
             raise ValueError("soft_text, ctc_weight and a compressor need the encoder's ctc_head")
@@ -147,7 +151,11 @@ class SpeechLlm(nn.Module):
         if self.soft_text is not None:
             if not self.compresses:
                 at, kept = self.adaptor.frames_per_position, lens_to_mask(lens, logits.size(1))
-            positions = positions + self.soft_text(logits, kept, at, positions.size(1))
+            text = self.soft_text(logits, kept, at, positions.size(1))
+            if self.soft_text_gate:
+                doubt = 1 - logits.softmax(-1).amax(-1, keepdim=True)
+                positions = positions * mean_of_frames(doubt, kept, at, positions.size(1))[0]
+            positions = positions + text
         return positions * self.embedding_rms.to(positions.dtype), num_positions
 
     def inputs(self, speech: Tensor, lens: Tensor, prompts, targets=None, target_masking=None):

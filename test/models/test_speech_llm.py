@@ -298,6 +298,36 @@ def test_a_checkpoint_keeps_the_soft_text():
     assert "soft_text.embeddings" in saved and "ctc_head.weight" in saved
 
 
+@pytest.mark.parametrize("stack_factor", [1, 3])
+def test_a_gate_lets_the_adaptor_speak_as_far_as_ctc_is_in_doubt(stack_factor):
+    torch.manual_seed(0)
+    head = torch.nn.Linear(16, 9)
+    options = {"stack_factor": stack_factor, "ctc_head": head, "soft_text": True}
+    model = tiny_speech_llm(soft_text_gate=True, **options)
+    model.start_from_text(model.llm.embed(torch.arange(9)).detach())
+    torch.nn.init.normal_(model.adaptor.proj.weight)
+    feats, lens = torch.randn(2, 80, 20), torch.tensor([80, 71])
+
+    @torch.no_grad()
+    def positions(gate):
+        model.soft_text_gate = gate
+        return model.encode(feats, lens)[0][:, :2]  # those without padding
+
+    with torch.no_grad():
+        probs = head(model.listen(feats, lens)[0]).softmax(-1)
+        torch.nn.init.zeros_(model.adaptor.proj.weight)
+        text = positions(False)
+        torch.nn.init.normal_(model.adaptor.proj.weight)
+    doubt = 1 - probs.amax(-1)[:, : 2 * stack_factor].unflatten(1, (2, stack_factor)).mean(-1)
+    said = positions(False) - text
+    torch.testing.assert_close(positions(True), text + doubt[..., None] * said)
+    head.weight.data.mul_(1e4)  # no doubt anywhere
+    torch.nn.init.zeros_(head.bias)
+    sure = positions(True)
+    torch.nn.init.zeros_(model.adaptor.proj.weight)
+    torch.testing.assert_close(sure, positions(True), atol=1e-3, rtol=1e-3)
+
+
 def test_soft_text_without_a_learning_rate_stays_the_llm_s():
     model = tiny_speech_llm(ctc_head=torch.nn.Linear(16, 9), soft_text=True)
     model.start_from_text(model.llm.embed(torch.arange(9)).detach())
