@@ -34,6 +34,8 @@ table=(--spec "conf/${preset}/tables/${table}.yaml" --preset "${preset}" --tag "
     --corpora "${corpora:-data/${tag}/corpus}" --langs "${langs}" --llm "${llm}" --nj "${nj:-$(nproc)}"
     --more="--ngpu ${ngpu}")
 python -m speechllm.bin.table plan "${table[@]}" >/dev/null # what is wrong with them is said before an hour of training
-{ [ -f "exp/${tag}/results.json" ] && [ -e "exp/${tag}/ctc/best" ]; } || ./run.sh --preset "${preset}" --tag "${tag}" --corpora "${corpora}" --langs "${langs}" \
-    --llm "${llm}" --ngpu "${ngpu}" --stop_stage 7
+if ! [ -f "exp/${tag}/results.json" ] || ! [ -e "exp/${tag}/ctc/best" ]; then
+    ./run.sh --preset "${preset}" --tag "${tag}" --corpora "${corpora}" --langs "${langs}" \
+        --llm "${llm}" --ngpu "${ngpu}" --stop_stage 7
+fi
 exec python -m speechllm.bin.table run "${table[@]}"
