@@ -106,12 +106,12 @@ def listening(
     """WER or BLEU of rows of a manifest with their own audio, with that of others, and with silence.
 
     Args:
-        make_recognizer: from a loader of features to a recognizer, see bin/decode.py.
+        make_recognizer: from a loader of features to a recognizer, see bin/recognize.py.
     """
     import numpy as np
 
     from speechllm.analysis.listening import silenced, with_other_audio
-    from speechllm.bin.decode import load_feats
+    from speechllm.bin.recognize import load_feats
     from speechllm.bin.training import mean_score
     from speechllm.data.sampler import batches_in_order
 
@@ -181,7 +181,7 @@ def ctc_maker(folder: str, device) -> dict[str, Callable]:
     from functools import partial
 
     from speechllm import build
-    from speechllm.bin.decode import ctc_recognizer
+    from speechllm.bin.recognize import ctc_recognizer
     from speechllm.data.tokenizer import CtcTokenizer
 
     if not folder:
@@ -202,7 +202,7 @@ def main(argv=None):
 
     from speechllm import build
     from speechllm.analysis.distortion import plot_distortion
-    from speechllm.bin.decode import llm_recognizer, text_side
+    from speechllm.bin.recognize import llm_recognizer, text_side
     from speechllm.bin.robustness import measure
     from speechllm.data.manifest import Manifest
     from speechllm.data.sampler import spread

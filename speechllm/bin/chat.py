@@ -123,7 +123,7 @@ def main(argv=None):
     config, args = cli.parse(get_parser(argv), ChatConfig, argv)
     fbank = cli.read_config(FbankConfig, args.fbank_config)
     from speechllm import build
-    from speechllm.bin.decode import text_side
+    from speechllm.bin.recognize import text_side
     from speechllm.data.fbank import Fbank
     from speechllm.decode.llm import sampler
     from speechllm.errors import UserError

@@ -43,7 +43,7 @@ def main(argv=None):
     from pathlib import Path
 
     from speechllm import build
-    from speechllm.bin.decode import text_side
+    from speechllm.bin.recognize import text_side
     from speechllm.data.dialogue import as_text, read_dialogues
     from speechllm.data.responses import ABOUT
     from speechllm.data.tables import atomic_write

@@ -222,7 +222,7 @@ def main(argv=None):
     from pathlib import Path
 
     from speechllm import build
-    from speechllm.bin.decode import text_side
+    from speechllm.bin.recognize import text_side
     from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.score.chat import write_answers
     from speechllm.train import distributed

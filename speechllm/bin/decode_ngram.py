@@ -116,7 +116,7 @@ def emissions(model, rows: list, batch_frames: int, device):
     import numpy as np
     import torch
 
-    from speechllm.bin.decode import load_feats
+    from speechllm.bin.recognize import load_feats
     from speechllm.data.sampler import batches_in_order
 
     for batch in batches_in_order(np.array([row.num_frames for row in rows]), batch_frames):

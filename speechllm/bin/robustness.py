@@ -45,7 +45,7 @@ def robustness(
     """A metric of every system under every condition.
 
     Args:
-        make_recognizers: system to a function from a loader of features to a recognizer, see bin/decode.py.
+        make_recognizers: system to a function from a loader of features to a recognizer, see bin/recognize.py.
         rows: of a manifest.
         audio: samples by utterance id.
         others: samples of the utterances that babble in the background.

@@ -31,7 +31,7 @@ def main(argv=None):
 
     from speechllm import build
     from speechllm.bin import training
-    from speechllm.bin.decode import ctc_recognizer
+    from speechllm.bin.recognize import ctc_recognizer
     from speechllm.data.cmvn import load_cmvn
     from speechllm.data.collate import collate_ctc, make_loader
     from speechllm.data.dataset import CtcDataset

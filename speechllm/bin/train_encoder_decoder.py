@@ -34,7 +34,7 @@ def main(argv=None):
 
     from speechllm import build
     from speechllm.bin import training
-    from speechllm.bin.decode import encoder_decoder_recognizer
+    from speechllm.bin.recognize import encoder_decoder_recognizer
     from speechllm.data.cmvn import load_cmvn
     from speechllm.data.collate import collate_ctc, make_loader
     from speechllm.data.dataset import CtcDataset

@@ -60,7 +60,7 @@ def main(argv=None):
 
     from speechllm import build
     from speechllm.bin import training
-    from speechllm.bin.decode import llm_recognizer, task_template
+    from speechllm.bin.recognize import llm_recognizer, task_template
     from speechllm.data.collate import collate_llm, make_loader
     from speechllm.data.dataset import LlmDataset
     from speechllm.data.manifest import Manifest

@@ -220,7 +220,7 @@ def validator(
     Checkpoints are chosen by the first score, the lower the better; of BLEU it is what is missing to 100.
 
     Args:
-        recognize: rows of a batch to outputs that have a ``text``, see bin/decode.py.
+        recognize: rows of a batch to outputs that have a ``text``, see bin/recognize.py.
         reference: what should come out for a row.
         model: decides whether processes can share the work.
         num_utts: about so many, spread evenly over the set.

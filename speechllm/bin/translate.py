@@ -34,7 +34,7 @@ def text_recognizer(llm, tokenizer, template, heard: dict[str, str], config, dev
     """
     import torch
 
-    from speechllm.bin.decode import Output, split_output
+    from speechllm.bin.recognize import Output, split_output
     from speechllm.decode.beam import beam_search
 
     @torch.no_grad()
@@ -68,7 +68,8 @@ def main(argv=None):
     from pathlib import Path
 
     from speechllm import build
-    from speechllm.bin.decode import decode, text_side
+    from speechllm.bin.decode import decode
+    from speechllm.bin.recognize import text_side
     from speechllm.data.tables import read_table
     from speechllm.errors import UserError
     from speechllm.train import distributed

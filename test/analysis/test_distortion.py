@@ -12,7 +12,7 @@ from speechllm.analysis.distortion import (
     plot_distortion,
     white_noise,
 )
-from speechllm.bin.decode import Output
+from speechllm.bin.recognize import Output
 from speechllm.bin.robustness import distort, read_samples, robustness
 from speechllm.config import FbankConfig
 from speechllm.data.data_dir import Utterance, write_data_dir

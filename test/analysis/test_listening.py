@@ -6,7 +6,7 @@ import torch
 from helpers import tiny_llama
 from speechllm.analysis.listening import silenced, with_other_audio
 from speechllm.bin.analyse import listening, next_tokens, writing
-from speechllm.bin.decode import Output, load_feats
+from speechllm.bin.recognize import Output, load_feats
 from speechllm.data.fbank import Fbank
 from speechllm.data.rows import Row
 

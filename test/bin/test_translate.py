@@ -7,9 +7,8 @@ import torch
 
 from helpers import BOS_ID, EOS_ID, make_number_set, tiny_llama
 from speechllm import build
-from speechllm.bin import decode as bin_decode
 from speechllm.bin import translate
-from speechllm.bin.decode import Output
+from speechllm.bin.recognize import Output
 from speechllm.config import DecodeConfig
 from speechllm.data.prompts import ChatTemplate, PromptTemplate
 from speechllm.data.rows import Row
@@ -52,7 +51,7 @@ def test_a_long_utterance_is_translated_once(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "open_checkpoint", lambda folder, kind: (saved, tmp_path))
     monkeypatch.setattr(build, "find_llm", lambda name, path: name)
     monkeypatch.setattr(build, "build_llm", lambda config, name: tiny_llama())
-    monkeypatch.setattr(bin_decode, "text_side", lambda *args: (None, None, None))
+    monkeypatch.setattr("speechllm.bin.recognize.text_side", lambda *args: (None, None, None))
 
     def repeat(llm, tokenizer, template, heard, config, device):
         return lambda rows: [Output(heard[row.utt_id], "ok") for row in rows]

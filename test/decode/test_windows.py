@@ -8,7 +8,8 @@ import torch
 
 from helpers import FRAMES_PER_WORD, make_number_set
 from speechllm.bin import decode as bin_decode
-from speechllm.bin.decode import Output, split_output
+from speechllm.bin import recognize as bin_recognize
+from speechllm.bin.recognize import Output, split_output
 from speechllm.config import DecodeConfig
 from speechllm.data.compile import compile_manifest
 from speechllm.data.data_dir import Utterance, write_data_dir
@@ -102,7 +103,7 @@ def test_common_words_of_known_lists():
 
 def recognize(rows):
     """Writes the numbers that last for at least half a word; beams have a second guess."""
-    feats, lens = bin_decode.load_feats(rows, "cpu")
+    feats, lens = bin_recognize.load_feats(rows, "cpu")
     outputs = []
     for row, n in zip(feats, lens.tolist(), strict=True):
         ids, counts = torch.unique_consecutive(row[:n, 0], return_counts=True)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from helpers import tiny_speech_encoder
-from speechllm.bin.decode import encoder_decoder_recognizer
+from speechllm.bin.recognize import encoder_decoder_recognizer
 from speechllm.config import DecodeConfig
 from speechllm.errors import UserError
 

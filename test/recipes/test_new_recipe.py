@@ -59,7 +59,9 @@ def test_a_new_recipe_goes_from_transcripts_to_results(toolkit, tmp_path, lang, 
         if (r["set"], r["lang"], r["normalised"]) == ("test", lang, True)
     }
     assert {("ctc", "wer"), ("llm", "wer"), ("ctc", "cer"), ("llm", "cer")} <= found.keys()
-    if lang == "zh":  # characters are its words; an LLM that has hardly learnt may write Latin ones too
+    if (
+        lang == "zh"
+    ):  # characters are its words; an LLM that has hardly learnt may write Latin ones too
         assert found["ctc", "wer"] == found["ctc", "cer"]
 
 
