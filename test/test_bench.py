@@ -23,10 +23,10 @@ ROWS = {  # benchmark: distributions that it compares with, and rows where all o
     "stage2": ([], 3),
     "manifest": (["espnet"], 6),
     "encoder": (["espnet"], 3),
-    "stage4": ([], 1),
+    "stage4": ([], 2),
     "llm_step": ([], 2),
     "llm_memory": ([], 1),
-    "stage5": ([], 2),
+    "stage5": ([], 8),
     "greedy": ([], 2),
     "beam4": ([], 1),
 }
