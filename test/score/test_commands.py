@@ -210,6 +210,27 @@ def test_compare_agrees_with_score_on_the_interval(exp, capsys):
     assert float(high) == pytest.approx(row["high"], abs=5)
 
 
+def test_compare_with_a_system_without_errors_prints_numbers(exp, capsys):
+    refs = {line.split()[0]: line for line in (exp / "ref/text").read_text().splitlines()}
+    for name, num_wrong in (("right", 0), ("nearly", 1)):
+        (exp / name).mkdir()
+        lines = [f"{u} xx" if i < num_wrong else refs[u] for i, u in enumerate(sorted(refs))]
+        (exp / name / "text").write_text("\n".join(lines) + "\n")
+    args = ["--ref", f"{exp}/ref", "--num_samples", "500", "--langs", "de"]
+    for a, b, change, bounds in (
+        ("nearly", "right", "-100.0 %", "[-100.0, +0.0]"),
+        ("right", "nearly", "+inf %", "[+0.0, +inf]"),
+        ("nearly", "good", None, "+inf]"),  # one wrong utterance is not drawn in a third of samples
+    ):
+        compare.main([*args, "--hyp_a", f"{exp}/{a}", "--hyp_b", f"{exp}/{b}"])
+        text = capsys.readouterr().out
+        (line,) = (line for line in text.splitlines() if line.startswith("| de"))
+        row = [cell.strip() for cell in line.split("|")]
+        assert "nan" not in text and ("inf: a makes no error" in text) == ("inf" in bounds)
+        assert change is None or row[6] == change
+        assert row[7].endswith(bounds)
+
+
 def test_compare_takes_bleu_without_segments(exp, capsys):
     table = run_compare(exp, capsys, "bad", "good", "--metric", "bleu", "--langs", "en")
     assert list(table) == ["lang", "----", "en"] and len(table["en"]) == 9
