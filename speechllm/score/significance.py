@@ -74,7 +74,7 @@ def p_value(differences: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class MatchedPairs:
-    """Outcome of MAPSSWE: ``z`` is negative where system b makes fewer errors, None if there is none; p is two-sided."""
+    """Outcome of MAPSSWE: ``z`` is negative where system b makes fewer errors, or None; p is two-sided."""
 
     num_segments: int
     mean_difference: float  # errors of b minus errors of a, per segment
