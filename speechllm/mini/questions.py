@@ -90,11 +90,13 @@ def may_stand_alone(item: Asked, scene: Scene) -> bool:
 
 def draw_follow_up(rng: random.Random) -> Question:
     """A question that only the turns before it explain."""
+    split = draw_short_scene(rng).split  # first, or they would be rarer in the smaller splits
     while True:
         asked = ask_about(scene := draw_short_scene(rng))
-        if len(asked) > 1 and any(may_stand_alone(item, scene) for item in asked):
+        alone = [item for item in asked if may_stand_alone(item, scene)]
+        if scene.split == split and len(asked) > 1 and alone:
             break
-    second = rng.choice([item for item in asked if may_stand_alone(item, scene)])
+    second = rng.choice(alone)
     first = rng.choice([item for item in asked if item is not second])
     statement = spoken("en", scene)
     if rng.random() < 0.5:
