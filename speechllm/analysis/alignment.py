@@ -63,6 +63,7 @@ def plot_alignment(matrix: np.ndarray, tokens: list[str], title: str, path: str 
     )
     image = axes.imshow(matrix, aspect="auto", cmap="viridis", interpolation="nearest")
     axes.set_yticks(range(len(tokens)), tokens, fontsize=8)
+    axes.xaxis.set_major_locator(pyplot.MaxNLocator(integer=True))
     axes.set_xlabel("speech position")
     axes.set_title(title, fontsize=9)
     fig.colorbar(image, ax=axes, label="cosine similarity")
