@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154
-# Run the stages of a recipe that are asked for and not yet done; sourced once exp, stage and stop_stage are set. An
-# encoder to start from, where the recipe has init_encoder, must be there by then: it is read hours later.
+# Run the stages of a recipe that are asked for and not yet done; sourced once exp, data, stage and stop_stage are set.
+# What init_encoder and lm name, where the recipe has them, must be there by then: it is read hours later.
 #
 #   if run_stage 4 "pretrain the encoder" "${data}/train/feats.scp" conf/ctc.yaml -- "${ctc_opts}"; then
 #       discard_stale "${exp}/ctc"
@@ -141,4 +141,10 @@ finish_stage() {
 if [ -n "${init_encoder-}" ] && [ ! -f "${init_encoder}" ] && [ ! -f "${init_encoder}/best/model.safetensors" ] &&
     [ ! -f "${init_encoder}/model.safetensors" ]; then
     die "--init_encoder should be a folder with a trained encoder, such as exp/mini/ctc, or ESPnet's .pth, got '${init_encoder}'"
+fi
+if [ -n "${lm-}" ] && [ "${lm}" != train ] && [ ! -d "${lm}" ]; then
+    die "--lm should be train or a folder with n-gram LMs, got '${lm}'"
+fi
+if [ "${subset:-full}" != full ] && [ "${data}" != "data/${tag}" ]; then
+    die "--subset ${subset}: the data of another run (--data ${data}) are as they are; leave one of the two out"
 fi

@@ -32,7 +32,7 @@ tag=${tag:-${preset}} corpora=${corpora:-${MLS}}
 
 table=(--spec "conf/${preset}/tables/${table}.yaml" --preset "${preset}" --tag "${tag}" --row "${row}"
     --corpora "${corpora:-data/${tag}/corpus}" --langs "${langs}" --llm "${llm}" --nj "${nj:-$(nproc)}"
-    --more="--ngpu ${ngpu}")
+    --more="--ngpu ${ngpu} --langs '${langs}'")
 python -m speechllm.bin.table plan "${table[@]}" >/dev/null # what is wrong with them is said before an hour of training
 if ! [ -f "exp/${tag}/results.json" ] || ! [ -e "exp/${tag}/ctc/best" ]; then
     ./run.sh --preset "${preset}" --tag "${tag}" --corpora "${corpora}" --langs "${langs}" \

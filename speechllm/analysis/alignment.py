@@ -17,23 +17,38 @@ def cosine_matrix(speech: np.ndarray, text: np.ndarray) -> np.ndarray:
 
 
 def monotonicity(matrix: np.ndarray) -> float:
-    """Kendall's tau-b between the order of the text tokens and the speech positions most similar to them.
+    """Goodman and Kruskal's gamma of the order of the text tokens and that of the positions most similar to them.
 
-    1 where every token's best position comes after those of the tokens before it, near 0 where the order is random;
-    nan for fewer than two tokens or speech positions.
+    1 where no token's best position comes before those of the tokens before it, near 0 where the order is random,
+    whatever the number of positions; tokens with the same best position do not count. nan for fewer than two tokens or
+    speech positions.
     """
     best = matrix.argmax(1)
     later = np.sign(best[None, :] - best[:, None])[np.triu_indices(len(best), 1)]
     if len(later) == 0 or matrix.shape[1] < 2:
         return float("nan")
     untied = np.count_nonzero(later)
-    return float(later.sum() / np.sqrt(len(later) * untied)) if untied else 0.0
+    return float(later.sum() / untied) if untied else 0.0
 
 
-def sharpness(matrix: np.ndarray) -> float:
-    """How far a token's best position stands out, in standard deviations of its row; mean over tokens."""
-    deviation = matrix.std(1).clip(1e-12)
-    return float(((matrix.max(1) - matrix.mean(1)) / deviation).mean())
+def path_similarity(matrix: np.ndarray) -> float:
+    """Mean similarity on the best way along which no token has an earlier position than the one before it."""
+    best = np.zeros(matrix.shape[1])
+    for row in matrix:
+        best = np.maximum.accumulate(best) + row
+    return float(best.max()) / len(matrix)
+
+
+def sharpness(matrix: np.ndarray, other: np.ndarray) -> float:
+    """How much more similar the band of a text is to the speech than that of another text would be.
+
+    Noise has as good a way through few positions as through many only by the choice it has among them; what the other
+    text finds is taken off for that reason, and 0 is chance for every number of positions.
+
+    Args:
+        matrix, other: similarities of the same N speech positions with their own text and with another.
+    """
+    return path_similarity(matrix) - path_similarity(other)
 
 
 def plot_alignment(matrix: np.ndarray, tokens: list[str], title: str, path: str | Path):
@@ -48,6 +63,7 @@ def plot_alignment(matrix: np.ndarray, tokens: list[str], title: str, path: str 
     )
     image = axes.imshow(matrix, aspect="auto", cmap="viridis", interpolation="nearest")
     axes.set_yticks(range(len(tokens)), tokens, fontsize=8)
+    axes.xaxis.set_major_locator(pyplot.MaxNLocator(integer=True))
     axes.set_xlabel("speech position")
     axes.set_title(title, fontsize=9)
     fig.colorbar(image, ax=axes, label="cosine similarity")

@@ -68,11 +68,16 @@ def alignments(model, tokenizer, rows: list, plotted: set[int], out, device) -> 
     import numpy as np
     import torch
 
-    from speechllm.analysis.alignment import cosine_matrix, monotonicity, plot_alignment, sharpness
+    from speechllm.analysis.alignment import (
+        cosine_matrix,
+        monotonicity,
+        plot_alignment,
+        sharpness,
+    )
     from speechllm.analysis.lengths import length_report, plot_lengths
     from speechllm.data.ark import read_ark
 
-    scores, sizes = [], []
+    scores, sizes, texts_before = [], [], {}
     for i, row in enumerate(rows):
         token_ids = torch.tensor(tokenizer.encode(row.text), dtype=torch.long, device=device)
         if len(token_ids) == 0:
@@ -83,11 +88,13 @@ def alignments(model, tokenizer, rows: list, plotted: set[int], out, device) -> 
         num_frames = int(lens[0])
         speech, lens = model.place(frames, lens)
         sizes.append((row.lang, num_frames, int(lens[0]), len(token_ids) + 1))
-        embeddings = model.llm.embed(token_ids)
-        matrix = cosine_matrix(
-            speech[0, : lens[0]].float().cpu().numpy(), embeddings.float().cpu().numpy()
-        )
-        scores.append((row.lang, monotonicity(matrix), sharpness(matrix)))
+        heard = speech[0, : lens[0]].float().cpu().numpy()
+        text = model.llm.embed(token_ids).float().cpu().numpy()
+        matrix, clear = cosine_matrix(heard, text), float("nan")
+        if row.lang in texts_before:
+            clear = sharpness(matrix, cosine_matrix(heard, texts_before[row.lang]))
+        texts_before[row.lang] = text
+        scores.append((row.lang, monotonicity(matrix), clear))
         if i in plotted:
             tokens = [tokenizer.tokenizer.convert_ids_to_tokens(t) for t in token_ids.tolist()]
             plot_alignment(matrix, tokens, row.utt_id, out / f"alignment_{row.utt_id}.png")

@@ -75,6 +75,7 @@ def main(argv=None):
         args.llm or f"exp/{args.tag}/base_llm",
         shlex.split(args.more),
     )
+    tables.check_preset_run(runs, args.exp)
     steps = plan(spec, runs, args.row)  # what several rows need, and then the rows
     if args.action == "plan":
         for job in (job for step in steps for job in step):

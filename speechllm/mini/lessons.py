@@ -6,7 +6,14 @@ from dataclasses import replace
 
 from speechllm.mini.asking import ask_about
 from speechllm.mini.grammar import spoken
-from speechllm.mini.questions import DRAW, ORDERS, Question, draw_short_scene, single
+from speechllm.mini.questions import (
+    DRAW,
+    ORDERS,
+    Question,
+    draw_short_scene,
+    may_stand_alone,
+    single,
+)
 from speechllm.mini.scene import Scene
 from speechllm.mini.world import NEED_PLACE, Choice
 
@@ -65,21 +72,27 @@ def draw_jumble(rng: random.Random) -> Question:
 
 
 def draw_interview(rng: random.Random) -> Question:
-    """All questions about a scene, one after the other, in full or as "and where"."""
+    """Questions about a scene, one after the other, in full or as "and where"."""
     while len(asked := ask_about(scene := draw_short_scene(rng))) < 2:
         pass
     rng.shuffle(asked)
     words = [item.word for item in asked]
-    short = [words.count(item.word) == 1 and rng.random() < 0.4 for item in asked]
     statement = spoken("en", scene)
     turns: list[tuple[str, str]] = []
-    if rng.random() < 0.5:
-        turns, short[0] = [("user", statement), ("assistant", NOTED)], False
-    for item, is_short in zip(asked, short, strict=True):
-        text = f"and {item.word}" if is_short and turns else item.question
-        turns.append(("user", text if turns else f"{statement} {item.question}"))
-        turns.append(("assistant", item.answer))
-    last = asked[-1]
+    if rng.random() < 0.5 and may_stand_alone(asked[0], scene):
+        turns = [("user", statement), ("assistant", NOTED)]
+    for number, item in enumerate(asked):
+        alone = may_stand_alone(item, scene)
+        if not turns:
+            text = f"{statement} {item.question}"
+        elif number and words.count(item.word) == 1 and not (alone and rng.random() < 0.6):
+            text = f"and {item.word}"
+        elif alone:
+            text = item.question
+        else:
+            continue
+        last = item
+        turns += [("user", text), ("assistant", item.answer)]
     return Question("interview", tuple(turns[:-1]), last.answer, last.aliases, scene.split)
 
 

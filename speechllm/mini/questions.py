@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from speechllm.errors import UserError
-from speechllm.mini.asking import ask_about
+from speechllm.mini.asking import Asked, ask_about
 from speechllm.mini.grammar import MAX_WORDS, VAIN, spoken
 from speechllm.mini.lexicon import de, en, es, fr, it, nl, pl, pt
 from speechllm.mini.scene import SPLITS, Scene
@@ -83,11 +83,21 @@ def draw_about_scene(rng: random.Random) -> Question:
     return single("scene", text, item.answer, *item.aliases, split=scene.split)
 
 
+def may_stand_alone(item: Asked, scene: Scene) -> bool:
+    """Whether the question may be a turn: other scenes may be asked the same, so its text has a split too."""
+    return split_of_text(item.question) == scene.split
+
+
 def draw_follow_up(rng: random.Random) -> Question:
     """A question that only the turns before it explain."""
-    while len(asked := ask_about(scene := draw_short_scene(rng))) < 2:
-        pass
-    first, second = rng.sample(asked, 2)
+    split = draw_short_scene(rng).split  # first, or they would be rarer in the smaller splits
+    while True:
+        asked = ask_about(scene := draw_short_scene(rng))
+        alone = [item for item in asked if may_stand_alone(item, scene)]
+        if scene.split == split and len(asked) > 1 and alone:
+            break
+    second = rng.choice(alone)
+    first = rng.choice([item for item in asked if item is not second])
     statement = spoken("en", scene)
     if rng.random() < 0.5:
         turns = [("user", statement), ("assistant", "i see"), ("user", second.question)]

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class TableRow:
         subset: limited supervision, as for run.sh; encoder and LLM are trained on so much.
         opts: further options of run.sh.
         run: name of the row whose run it shows another system of; all else is then that row's.
-        published: figures of others by language ("avg"), and in ``mark`` where they come from.
+        published: figures of others for it by language or "avg", and in ``mark`` where they come from.
     """
 
     name: str
@@ -64,6 +65,7 @@ class TableSpec:
         llms: overrides of llm.yaml by name of the small LLM.
         alignment: whether the similarity of speech positions and text is measured and shown too.
         metric: what it shows, as in results.json.
+        others: published systems of which there is no row: ``label``, ``mark``, and figures by language or "avg".
     """
 
     title: str
@@ -73,6 +75,7 @@ class TableSpec:
     llms: dict[str, str] = field(default_factory=dict)
     alignment: bool = False
     metric: str = "wer"
+    others: list[dict] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ def read_spec(path: Path) -> TableSpec:
     """Read a table's YAML.
 
     Raises:
-        UserError: no such table; not YAML; a key that is missing or unknown; two rows of one name; the run of a row
-            that is not there.
+        UserError: no such table; not YAML; a key that is missing or unknown; two rows of one name; keys that do not
+            go together; the run of a row that is not there.
     """
     if not path.is_file():
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
@@ -119,6 +122,11 @@ def read_spec(path: Path) -> TableSpec:
     names = [row.name for row in rows]
     if double := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"{path}: row {double[0]} stands there twice")
+    for row in rows:
+        if (row.monolingual or row.lm or row.subset) and (row.opts or row.encoder):
+            raise UserError(
+                f"{path}: row {row.name}: monolingual, lm and subset go with neither opts nor encoder"
+            )
     own = {row.name for row in rows if not row.run and not row.is_preset}
     if unlike := [row for row in rows if row.run and row.run not in own]:
         raise UserError(
@@ -137,6 +145,25 @@ def make(kind, values: dict, path: Path):
     if unknown := sorted(values.keys() - known):
         raise UserError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
     return kind(**values)
+
+
+def check_preset_run(runs: Runs, exp: Path):
+    """Raise a UserError if the run that all rows share has another LLM or other languages than theirs.
+
+    Of an LLM's folder the name counts: a run can be moved.
+    """
+    folder, hint = exp / runs.tag, "name those, or another run with --tag"
+    config = folder / "llm/best/config.yaml"
+    if config.is_file():
+        llm = str(yaml.safe_load(config.read_text(encoding="utf-8"))["llm"])
+        if llm != runs.llm and not (
+            Path(llm).is_absolute() and Path(llm).name == Path(runs.llm).name
+        ):
+            raise UserError(f"--llm: {folder} was trained with {llm}, not {runs.llm}; {hint}")
+    found = {r["lang"] for r in read_results(folder / "results.json")} - {"avg"}
+    if found and runs.langs and found != set(runs.langs):
+        langs = " ".join(sorted(found))
+        raise UserError(f"--langs: {folder} has {langs}, not {' '.join(runs.langs)}; {hint}")
 
 
 def monolingual_tag(row: TableRow, lang: str, runs: Runs) -> str:
@@ -165,9 +192,18 @@ def figures(row: TableRow, runs: Runs, exp: Path, metric: str = "wer") -> list[d
         if r["lang"] == lang
     ]
     if len(found) == len(runs.langs):
-        mean = sum(r["value"] for r in found) / len(found)
-        found.append(found[0] | {"lang": "avg", "value": mean, "low": None, "high": None})
+        found.append(found[0] | {"lang": "avg"} | mean_of_runs(found))
     return found
+
+
+def mean_of_runs(found: list[dict]) -> dict[str, float]:
+    """Mean of figures of independent runs; its bounds are as far away as their distances add up in squares."""
+    mean = sum(r["value"] for r in found) / len(found)
+    down, up = (
+        math.hypot(*(r["value"] - r[bound] for r in found)) / len(found)
+        for bound in ("low", "high")
+    )
+    return {"value": mean, "low": mean - down, "high": mean + up}
 
 
 def alignment(row: TableRow, runs: Runs, exp: Path) -> dict[str, float]:
@@ -194,25 +230,37 @@ def collect(spec: TableSpec, runs: Runs, exp: Path) -> list[dict]:
 
 
 def markdown(spec: TableSpec, number: str, rows: list[dict]) -> str:
-    """The table, one line per row; a row without figures is said to be missing."""
+    """The table: a line for each row, which says so if it has no figures, and below it what is published for it."""
     langs = list(dict.fromkeys(r["lang"] for r in rows))
     more = list(ALIGNMENT) if spec.alignment else []
     about = f"{UNITS[spec.metric]} on test."
     if more:
         about += " Monotonicity, sharpness: of the similarity of speech positions and text."
     lines = [f"# Table {number}: {spec.title}", "", about, ""]
-    lines.append(f"| {' | '.join([spec.axis, 'row', *langs, *more, 'published (avg)'])} |")
-    lines.append("|" + "---|" * (len(langs) + len(more) + 3))
+    numbered = any(row.x is not None for row in spec.rows)
+    lines.append(f"| {' | '.join([spec.axis, *(['row'] if numbered else []), *langs, *more])} |")
+    lines.append("|" + "---|" * (len(langs) + len(more) + 1 + numbered))
+
+    def add(x: str, label: str, cells: list[str]):
+        lines.append(f"| {' | '.join([*([x] if numbered else []), label, *cells])} |")
+
+    def add_published(label: str, values: dict):
+        cells = [str(values.get(lang, "")) for lang in langs]
+        add("", f"{label} ({values['mark']})", cells + [""] * len(more))
+
     for row in spec.rows:
         found = {r["lang"]: r for r in rows if r["row"] == row.name}
-        cells = ["" if row.x is None else f"{row.x:g}", row.label]
-        cells += [cell(found[lang]) if lang in found else "" for lang in langs]
+        cells = [cell(found[lang]) if lang in found else "" for lang in langs]
         average = found.get("avg", {})
         cells += [f"{average[name]:.3f}" if name in average else "" for name in more]
-        cells.append(f"{row.published['avg']} ({row.published['mark']})" if row.published else "")
-        if not found:
-            cells[1] += " (not finished)"
-        lines.append(f"| {' | '.join(cells)} |")
+        label = row.label if found else f"{row.label} (not finished)"
+        add("" if row.x is None else f"{row.x:g}", label, cells)
+        if row.published:
+            add_published("published", row.published)
+    for values in spec.others:
+        add_published(f"published: {values['label']}", values)
+    if not spec.others and not any(row.published for row in spec.rows):
+        lines += ["", "Published figures for these rows are not known to us."]
     commits = sorted({r["commit"] for r in rows})
     return "\n".join([*lines, "", f"Commit {', '.join(commits) or 'none'}."]) + "\n"
 

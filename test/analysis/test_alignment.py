@@ -1,9 +1,17 @@
 """Numbers and picture of the alignment."""
 
+from itertools import combinations_with_replacement
+
 import numpy as np
 import pytest
 
-from speechllm.analysis.alignment import cosine_matrix, monotonicity, plot_alignment, sharpness
+from speechllm.analysis.alignment import (
+    cosine_matrix,
+    monotonicity,
+    path_similarity,
+    plot_alignment,
+    sharpness,
+)
 
 
 def test_cosine_matrix_against_the_definition():
@@ -25,13 +33,25 @@ def test_monotonicity_of_known_orders():
     assert abs(np.mean(random)) < 0.06
 
 
-def test_sharpness_is_larger_for_a_clear_band():
+def test_the_best_way_against_trying_all():
+    matrix = np.random.default_rng(1).normal(size=(4, 5))
+    ways = combinations_with_replacement(range(5), 4)
+    want = max(np.mean([matrix[i, j] for i, j in enumerate(way)]) for way in ways)
+    assert path_similarity(matrix) == pytest.approx(want)
+
+
+@pytest.mark.parametrize("num_positions", [5, 20, 60])
+def test_scores_do_not_depend_on_the_number_of_positions_alone(num_positions):
+    at = np.arange(20) * num_positions // 20
+    perfect = (np.arange(num_positions)[None] == at[:, None]).astype(float)
+    assert monotonicity(perfect) == 1
+    assert sharpness(perfect, np.zeros_like(perfect)) == 1
     rng = np.random.default_rng(0)
-    noise = rng.normal(size=(10, 40))
-    band = noise + 8 * (np.arange(40)[None] // 4 == np.arange(10)[:, None])
-    assert (
-        sharpness(np.eye(10, 40)) > sharpness(band) > 0 and sharpness(band) > sharpness(noise) - 1
-    )
+    noise = [rng.normal(size=(2, 20, num_positions)) for _ in range(300)]
+    assert abs(np.mean([monotonicity(own) for own, _ in noise])) < 0.05
+    assert abs(np.mean([sharpness(own, other) for own, other in noise])) < 0.05
+    band = [sharpness(own + 2 * perfect, other) for own, other in noise]
+    assert np.mean(band) > 0.5
 
 
 def test_plot_is_written(tmp_path):

@@ -89,7 +89,8 @@ def compare(models: dict, optimizer, plans: epochs.Plans, small: bool) -> list[c
             worst[name] < epochs.TOLERANCE,
             ("transformers", "peft", "torch"),
             f"{plans.describe(took[common.OURS], took[name], plan_of(name))}; the mini "
-            f"preset's encoder, frozen, and LLM with LoRA; sums of loss and gradients differ by at most {worst[name]:.0e}",
+            f"preset's encoder, frozen, and LLM with LoRA; sums of loss and gradients differ by at "
+            f"most {worst[name]:.0e}",
         )
         for name in (PEER, SAME_STEP, PACKED, PACKED_FILE_ORDER)
     ]

@@ -33,13 +33,17 @@ def chat_llm(tmp_path_factory):
 
 
 def test_lessons_are_of_the_training_split_and_of_every_kind():
-    taught = list(islice(lessons(1), 1500))
+    taught = list(islice(lessons(1), 3000))
     assert {question.split for question in taught} == {"train"}
     kinds = {question.kind for question in taught}
     assert kinds > {"interview", "scene", "repeat", "arithmetic", "summary", "statement"}
     texts = {question.turns for question in taught}
     for split in ("dev", "test"):
         assert not texts & {question.turns for question in questions(200, 1, split)}
+    said = {text for q in taught for role, text in q.turns if role == "user"}
+    for split in ("dev", "test"):  # but short turns, which the turns before them explain
+        asked = {text for q in questions(200, 1, split) for role, text in q.turns if role == "user"}
+        assert {text for text in asked & said if not text.startswith("and ")} == set()
     for question in taught:
         roles = [role for role, _ in question.turns]
         assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]

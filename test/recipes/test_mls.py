@@ -7,6 +7,7 @@ import shutil
 import tarfile
 
 import pytest
+import yaml
 from recipes.conftest import run
 
 from speechllm.bin import analyse, compile_manifest, decode, decode_ngram, longform, train_ctc
@@ -87,6 +88,36 @@ def test_two_processes_decode_as_one_does(finished):
     options = [*SMALL, "--decode_nj", "2", "--force", "true", "--stage", "6", "--stop_stage", "6"]
     run(recipe / "run.sh", *options)
     assert len(texts) == 4 and [path.read_text() for path in texts] == before
+
+
+def test_a_table_trains_its_row_on_the_shared_data_and_scores_both(finished):
+    recipe, _ = finished
+    row = {"name": "rank0", "label": "0", "x": 0}
+    row["llm_opts"] = "--lora.rank 0 --optim.max_steps 2 --train.valid_every 2"
+    spec = {"title": "Rank", "axis": "rank", "rows": [row, {"name": "own", "label": "8", "x": 8}]}
+    path = recipe / "conf/mini/tables/rank.yaml"
+    path.write_text(yaml.safe_dump(spec))
+    try:
+        run(recipe / "run_table.sh", "--table", "rank", "--langs", "en de", "--tag", "small")
+    finally:
+        path.unlink()
+    rows = json.loads((recipe / "exp/small/tables/rank.json").read_text())
+    assert {(r["row"], r["lang"]) for r in rows} == {
+        (name, lang) for name in ("rank0", "own") for lang in ("en", "de", "avg")
+    }
+    hyps = recipe / "exp/small/tables/rank/rank0/decode/llm/test"
+    report = (hyps.parents[2] / "results.json").read_text()
+    (wer,) = (
+        r
+        for r in json.loads(report)
+        if (r["set"], r["lang"]) == ("test", "avg") and r["metric"] == "wer" and r["normalised"]
+    )
+    assert wer["value"] == next(
+        r["value"] for r in rows if (r["row"], r["lang"]) == ("rank0", "avg")
+    )
+    config = yaml.safe_load((hyps.parents[2] / "llm/best/config.yaml").read_text())
+    assert config["config"]["lora"]["rank"] == 0
+    assert set(read_table(hyps / "text")) == set(read_table(recipe / "data/small/test/text"))
 
 
 def test_beams_write_nbest_lists_whose_first_is_the_text(finished, tmp_path):
@@ -274,6 +305,11 @@ def test_what_ctc_cannot_write_or_align_is_named_and_counted(finished, tmp_path,
         (["--preset", "huge"], "huge"),
         (["--stage", "7", "--stop_stage", "7", "--tag", "none"], "missing"),
         (["--langs", "en xx", "--tag", "xx", "--stop_stage", "0"], "xx"),
+        (["--lm", "/nowhere"], "--lm should be train or a folder with n-gram LMs, got '/nowhere'"),
+        (
+            ["--tag", "a", "--data", "data/b", "--subset", "1h"],
+            "--subset 1h: the data of another run",
+        ),
     ],
     ids=str,
 )

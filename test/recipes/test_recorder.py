@@ -139,7 +139,7 @@ def test_every_set_is_prepared_extracted_and_scored(lines):
 def test_rows_of_a_table_share_data_and_encoder(toolkit, tmp_path):
     fake = fake_machine(tmp_path)
     script = toolkit / "egs/mls/run_table.sh"
-    options = ["--table", "3", "--corpora", str(tmp_path), "--tag", "recorded"]
+    options = ["--table", "3", "--corpora", str(tmp_path), "--tag", "recorded", "--langs", "en de"]
     output = run(script, *options, python=str(fake))
     lines = commands(tmp_path)
     assert sum("bin.train_ctc" in line for line in lines) == 1
@@ -148,6 +148,8 @@ def test_rows_of_a_table_share_data_and_encoder(toolkit, tmp_path):
     assert len(trained) == 5 and sorted(ranks) == ["0", "16", "2", "32"]
     for line in trained:
         assert "--train_dir data/recorded/train " in line and "--encoder exp/recorded/ctc " in line
+    scored = [line for line in lines if "bin.score " in line]
+    assert len(scored) == 10 and all("--langs en de " in line for line in scored)
     again = run(script, *options, python=str(fake))
     assert commands(tmp_path) == lines  # nothing ran twice
     assert "(not finished)" in output and "stage" not in again

@@ -111,6 +111,16 @@ def test_a_row_can_show_another_system_of_a_row_s_run(spec_file, tmp_path, capsy
     assert "| 2 | more | 3.00 |" in text and "|  | cascade | 5.00 |" in text
 
 
+def test_a_table_without_numbers_on_its_axis_names_the_rows_by_it(spec_file, tmp_path, capsys):
+    spec_file.write_text(yaml.safe_dump(SPEC | {"rows": [{"name": "a", "label": "as it is"}]}))
+    write_results(tmp_path / "t", {"en": 3.0, "avg": 3.0})
+    options = ["--spec", str(spec_file), "--preset", "mini", "--tag", "t", "--langs", "en"]
+    table.main(["write", *options, "--exp", str(tmp_path)])
+    text = capsys.readouterr().out
+    assert "| size | en | avg |" in text and "| as it is | 3.00 |" in text
+    assert "Published figures for these rows are not known to us." in text
+
+
 def test_monolingual_rows_have_their_own_data(spec_file):
     _, jobs = plan(read_spec(spec_file), RUNS)
     calls = options_of(jobs, "mono_en") + options_of(jobs, "mono_de")
@@ -202,10 +212,10 @@ def test_table_shows_what_is_finished(spec_file, tmp_path, capsys):
     table.main(["write", *map(str, options), "--exp", str(exp)])
     text = (exp / "t/tables/7.md").read_text()
     assert text.strip() == capsys.readouterr().out.strip()
-    assert "| 1 | as it is | 4.00 | 6.00 | 5.00 [4.00, 7.00] |  |" in text
-    assert "| 2 | more (not finished) |  |  |  |  |" in text
-    assert "|  | one each | 7.00 | 8.00 | 7.50 |  |" in text
-    assert "3.25 [2.25, 5.25] | 9.7 (unverified) |" in text and "99" not in text
+    assert "| 1 | as it is | 4.00 | 6.00 | 5.00 [4.00, 7.00] |" in text
+    assert "| 2 | more (not finished) |  |  |  |" in text
+    assert "|  | one each | 7.00 | 8.00 | 7.50 [6.79, 8.91] |" in text  # 1 / sqrt(2), 2 / sqrt(2)
+    assert "3.25 [2.25, 5.25] |" in text and "99" not in text
     rows = json.loads((exp / "t/tables/7.json").read_text())
     assert {(r["row"], r["lang"]): r["value"] for r in rows}["mono", "avg"] == 7.5
     with (exp / "t/tables/7.csv").open() as file:
@@ -233,7 +243,7 @@ def test_tables_with_alignment_analyse_every_row_and_show_it(spec_file, tmp_path
     options = ["--spec", spec_file, "--preset", "mini", "--tag", "t", "--langs", "en"]
     table.main(["write", *map(str, options), "--exp", str(exp)])
     text = capsys.readouterr().out
-    assert "| en | avg | monotonicity | sharpness | published" in text
+    assert "| en | avg | monotonicity | sharpness |" in text
     assert "| 2 | more | 4.00 | 5.00 [4.00, 7.00] | 0.500 | 1.000 |" in text
     with (exp / "t/tables/7.csv").open() as file:
         shown = {r["row"]: r["monotonicity"] for r in csv.DictReader(file) if r["lang"] == "avg"}
@@ -249,6 +259,7 @@ def test_tables_with_alignment_analyse_every_row_and_show_it(spec_file, tmp_path
         ({"rows": [{"name": "a", "label": "a"}] * 2}, "row a stands there twice"),
         ({"rows": [{"name": "a", "label": "a", "encoder": "e"}]}, "no encoder 'e'"),
         ({"rows": [{"name": "a", "label": "a", "run": "b"}]}, "row a: run 'b' is no other row"),
+        ({"rows": [{"name": "a", "label": "a", "lm": True, "opts": "--x"}]}, "neither opts nor"),
     ],
     ids=str,
 )
@@ -263,3 +274,39 @@ def test_unknown_tables_and_rows_are_named(spec_file):
         read_spec(spec_file.with_name("8.yaml"))
     with pytest.raises(UserError, match="no row 'z'; it has preset more own opts mono hub"):
         plan(read_spec(spec_file), RUNS, only="z")
+
+
+@pytest.mark.parametrize(
+    ("llm", "langs", "message"),
+    [
+        ("exp/t/base_llm", "en de", None),
+        ("other/base_llm", "en de", None),  # as after a move
+        ("exp/u/big_llm", "en de", "--llm: .*/t was trained with /runs/t/base_llm, not exp/u/big"),
+        ("exp/t/base_llm", "en", "--langs: .*/t has de en, not en; "),
+    ],
+)
+def test_the_shared_run_must_be_of_the_same_llm_and_languages(
+    llm, langs, message, spec_file, tmp_path
+):
+    write_results(tmp_path / "t", {"en": 4.0, "de": 6.0, "avg": 5.0})
+    (tmp_path / "t/llm/best").mkdir(parents=True)
+    (tmp_path / "t/llm/best/config.yaml").write_text("llm: /runs/t/base_llm\n")
+    options = ["--spec", str(spec_file), "--preset", "mini", "--tag", "t", "--exp", str(tmp_path)]
+    options = ["plan", *options, "--llm", llm, "--langs", langs]
+    if message is None:
+        return table.main(options)
+    with pytest.raises(UserError, match=message):
+        table.main(options)
+
+
+def test_published_figures_stand_below_ours(spec_file, tmp_path, capsys):
+    others = [{"label": "theirs", "avg": 3.5, "mark": "a paper"}]
+    spec_file.write_text(yaml.safe_dump(SPEC | {"others": others}))
+    for tag in ("t", "t/tables/7/hub"):
+        write_results(tmp_path / tag, {"en": 4.0, "avg": 5.0})
+    options = ["--spec", str(spec_file), "--preset", "mini", "--tag", "t", "--langs", "en"]
+    table.main(["write", *options, "--exp", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    hub = next(i for i, line in enumerate(lines) if "from the hub" in line)
+    assert lines[hub + 1] == "|  | published (unverified) |  | 9.7 |"
+    assert "|  | published: theirs (a paper) |  | 3.5 |" in lines
