@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from speechllm.bin import cli
-from speechllm.bin.decode import check, decode, joined, writes_transcripts
+from speechllm.bin.decode import check, decode, joined, windows_of, writes_transcripts
 from speechllm.bin.recognize import Output
 from speechllm.config import DecodeConfig
 from speechllm.errors import UserError
@@ -103,7 +103,7 @@ def find_lm(source: Path, lang: str) -> Path | None:
 
 
 def find_text(lang: str, args) -> tuple[str, Iterable[str]]:
-    """Where the text is that an n-gram model of a language is trained on, and its lines.
+    """The path of the text that an n-gram model of a language is trained on, and its lines.
 
     Raises:
         UserError: there is none.
@@ -120,7 +120,7 @@ def find_text(lang: str, args) -> tuple[str, Iterable[str]]:
             f"--lm {args.lm}: no n-gram model of {lang!r}, and no training text of it "
             f"in --train_dir {args.train_dir}; name a folder with mls_lm_<language> or {lang}.arpa"
         )
-    return f"{args.train_dir}, training texts", texts
+    return f"{args.train_dir / 'text'}", texts
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -136,7 +136,9 @@ def read_lines(path: Path) -> Iterator[str]:
         raise UserError(f"{path}: not UTF-8 ({error.reason}); convert the file") from error
 
 
-def split_lines(where: str, lines: Iterable[str], split: Callable[[str], list[str]]):
+def split_lines(
+    where: str, lines: Iterable[str], split: Callable[[str], list[str]]
+) -> list[list[str]]:
     """The words of each line that has some.
 
     Raises:
@@ -198,7 +200,6 @@ def hear(model, rows: list, config: DecodeConfig, device) -> list[tuple]:
     """Per row of a manifest: the row, where its windows lie, and the log-probabilities (T, V) of each window."""
     import numpy as np
 
-    from speechllm.bin.decode import windows_of
     from speechllm.data.rows import Window
     from speechllm.data.sampler import batches_in_order
 
