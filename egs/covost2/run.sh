@@ -12,7 +12,7 @@
 #   --phases "frozen llm"       trainings of stage 5, each from the one before: train_llm.yaml with train_llm_<phase>.yaml
 #   --ngpu N, --nproc N, --nj N, --decode_nj N  GPUs (0 in mini) or processes that train; that extract (2); that decode
 #   --corpus_opts "...", --prepare_opts "..."   of the made-up corpus; of local/prepare_data.py; and overrides of
-#   --mini_llm_opts "...", --ctc_opts "...", --llm_opts "...", --baseline_opts "...", --decode_opts "..."  YAML files (--decode_opts: not the baseline's)
+#   --mini_llm_opts "...", --ctc_opts "...", --llm_opts "...", --baseline_opts "...", --decode_opts "..."  YAML files
 #
 # stages: 0 get the corpus, 1 prepare data, 2 extract fbank, 3 train tokenizer (mini: and the small LLM), 4 pretrain
 #   the CTC compressor, 5 train the LLM integration, 5b train the baseline, 6 decode, 7 score, 8 analyse, 9 pack

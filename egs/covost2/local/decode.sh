@@ -9,7 +9,7 @@
 #   --ctc DIR                   CTC encoder, which writes the transcripts of the cascade
 #   --llm NAME, --tokenize NAME by which n-best lists are rescored; tokenizer of the BLEU that this is tuned by (13a)
 #   --ngpu N, --nproc N         GPUs (0), or processes on the CPU (1)
-#   --opts "..."                overrides of decode.yaml, by which all decode but encoder-decoder, whose lists are rescored too
+#   --opts "..."                overrides of decode.yaml, by which all decode but encoder-decoder
 
 # shellcheck disable=SC2086  # options for a command are words to be split
 set -euo pipefail

@@ -3,7 +3,7 @@
 #
 # usage: local/score.sh --systems "..." --conf DIR --exp DIR --data DIR --langs "..." --target LANG
 #   --systems "..."             folders in EXP/decode
-#   --conf DIR                  figures for --target in its published.tsv, if there is one, are shown beside the test set's
+#   --conf DIR                  its published.tsv, if there is one, is shown for --target beside the test set's figures
 #   --exp DIR, --data DIR       of the run
 #   --langs "...", --target LANG   spoken languages; language of the translations
 #   --tokenize NAME             sacreBLEU's tokenizer for it (13a)
