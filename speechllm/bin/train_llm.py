@@ -6,7 +6,7 @@ python -m speechllm.bin.train_llm --config conf/mini/train_llm.yaml --llm_name e
 
 from speechllm.bin import cli
 from speechllm.bin.decode import check
-from speechllm.config import DecodeConfig, TrainLlmConfig
+from speechllm.config import DecodeConfig, TrainCtcConfig, TrainLlmConfig
 
 
 def get_parser(argv=None):
@@ -88,6 +88,7 @@ def main(argv=None):
 
     ctc, encoder_path = build.load_ctc_model(args.encoder)
     encoder_saved = build.read_checkpoint_config(encoder_path)
+    ctc_target = build.nested(TrainCtcConfig, encoder_saved["config"]).target
     llm = build.build_llm(config.llm, args.llm_name)
     model = build.build_speech_llm(config, ctc.speech, llm, tokenizer.unk_id, ctc.head)
     units = CtcTokenizer(encoder_path / "units.model")
@@ -101,12 +102,15 @@ def main(argv=None):
     def wanted(row, task):
         return getattr(row, config.target) if task == "text" else wanted_text(row, task)
 
+    def encode_units(row):
+        return units.encode(getattr(row, ctc_target))
+
     def dataset(task, template):
         return LlmDataset(
             manifest,
             template.parts,
             lambda row: [*tokenizer.encode(wanted(row, task)), tokenizer.eos_id],
-            units.encode if config.ctc_weight else None,
+            encode_units if config.ctc_weight else None,
             masking if config.target_masking else None,
             template.text_parts if config.distill_weight else None,
         )

@@ -4,6 +4,7 @@ This is the only module of the package, beside the one that makes the small LLM,
 """
 
 import hashlib
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,13 @@ ATTENTION_TARGETS = (
 # What IA3 scales: keys, values, and what a feed-forward block's second matrix reads.
 IA3_TARGETS = (("k_proj", "v_proj", "down_proj"), ("query_key_value", "dense_4h_to_h"))
 FEED_FORWARD = ("down_proj", "dense_4h_to_h")
-NO_4D_MASK = ("bloom",)  # families that build position biases from a 2-D mask
+ALIBI = "its position biases (ALiBi) are made from a 2-D mask"
+NO_4D_MASK = {  # families that do not follow a 4-D mask, and why
+    "bloom": ALIBI,
+    "mpt": ALIBI,
+    "gpt_neo": "its layers hide what lies ahead by a mask of their own",
+}
+FULL, SLIDING = "full_attention", "sliding_attention"  # kinds of layers in transformers' configs
 LOGITS_AT_ONCE = 1 << 24  # elements, 64 MB in float32, that the loss holds
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -65,9 +72,24 @@ class Llm(nn.Module):
         self.finetuned = self.checkpointing = False
 
     @property
-    def takes_4d_mask(self) -> bool:
+    def why_no_4d_mask(self) -> str:
+        """What keeps attention from following a 4-D mask in all layers, also with a cache; "" if nothing does."""
+        config = self.config.get_text_config()
         attention = getattr(self.config, "_attn_implementation", "eager")
-        return self.config.model_type not in NO_4D_MASK and attention in ("sdpa", "eager")
+        if config.model_type in NO_4D_MASK:
+            return NO_4D_MASK[config.model_type]
+        if getattr(config, "alibi", False):  # Falcon has it as an option
+            return ALIBI
+        if attention not in ("sdpa", "eager"):
+            return f"llm.attention {attention} reads none (sdpa does)"
+        window = getattr(config, "sliding_window", None)
+        kinds = getattr(config, "layer_types", None) or [SLIDING if window else FULL]
+        if window and window >= (getattr(config, "max_position_embeddings", None) or math.inf):
+            kinds = [kind for kind in kinds if kind != SLIDING]
+        if others := sorted(set(kinds) - {FULL}):
+            size = f" ({window} positions)" if others[0] == SLIDING else ""
+            return f"it has layers of {others[0]}{size}, which go by it in training alone"
+        return ""
 
     def add_lora(
         self,
@@ -228,6 +250,8 @@ class Llm(nn.Module):
             mask = torch.zeros(mask.shape, dtype=inputs.dtype, device=mask.device).masked_fill_(
                 ~mask, torch.finfo(inputs.dtype).min
             )  # the one form that every attention implementation reads alike
+            if positions is None:  # OPT would count them in the mask
+                positions = torch.arange(inputs.size(1), device=inputs.device)[None]
         kwargs = {} if self.config.model_type == "bloom" else {"position_ids": positions}
         out = self.model.base_model(
             inputs_embeds=inputs,

@@ -62,12 +62,12 @@ class SpeechLlm(nn.Module):
         distill_top_k: int = 64,
     ):
         super().__init__()
-        if (attention == "prefix" or packing) and not llm.takes_4d_mask:
+        if (attention == "prefix" or packing) and (why := llm.why_no_4d_mask):
             option = "packing" if packing else "speech_attention: prefix"
             instead = "packing: false" if packing else "causal"
             raise UserError(
-                f"{option} needs an LLM and an attention that take a 4-D mask; a "
-                f"{llm.config.model_type} with this attention does not, use {instead} (or llm.attention sdpa)"
+                f"{option} needs an LLM and an attention that take a 4-D mask; this "
+                f"{llm.config.model_type} does not: {why}; use {instead}"
             )
         if packing and distill_weight:
             raise ValueError("the text prompts of distill_weight are not packed")
