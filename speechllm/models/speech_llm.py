@@ -262,8 +262,13 @@ class SpeechLlm(nn.Module):
             after_text = self.llm.hidden(inputs)[joined.labels.to(inputs.device) >= 0]
             expected = top_log_probs(self.llm, after_text, self.distill_top_k)
         self.llm.train(was_training)
-        logits = self.llm.logits(hidden[labels.to(hidden.device) >= 0])
-        return divergence(*expected, logits).sum()
+
+        def score(logits: Tensor, *expected: Tensor) -> tuple[Tensor]:
+            return (divergence(*expected, logits).sum(),)
+
+        after_audio = hidden[labels.to(hidden.device) >= 0]
+        (kl,) = self.llm.sums_over_logits(score, after_audio, *expected)
+        return kl
 
     def misalignment(self, encoder_out: Tensor, encoder_lens: Tensor, speech: Tensor) -> Tensor:
         """How far speech positions (S, N, H) are from the units that the CTC head hears in the frames (S, T', D)."""
