@@ -106,11 +106,11 @@ fi
 score="python -m speechllm.bin.score_chat --decode ${exp}/decode --out ${exp} --commands ${exp}/commands"
 converse="speechllm.bin.converse --config ${conf}/chat.yaml --fbank_config ${conf}/fbank.yaml --model ${exp}/llm --ctc ${ctc} --out ${exp}/decode ${chat_opts}"
 if run_stage 7 "decode" "${ctc}/best" "${exp}/llm/best" "${conf}"/{chat,fbank}.yaml "${data}"/{dev,test}/dialogues.jsonl -- "${chat_opts}"; then
-    ${decode_cmd} --gpu "${one_gpu}" "${exp}/log/decode.log" ${decode} ${converse} {dev="${data}/dev",test="${data}/test"}/dialogues.jsonl
+    ${decode_cmd} --gpu "${one_gpu}" "${exp}/log/decode.log" ${decode} ${converse} --own_ctc {dev="${data}/dev",test="${data}/test"}/dialogues.jsonl
     finish_stage "${exp}"/decode/*/{dev,test}/text
 fi
 
-if run_stage 8 "score" "${exp}"/decode/{text,cascade,audio}/{dev,test}/{text,utt2status} "${data}"/{dev,test}/dialogues.jsonl; then
+if run_stage 8 "score" "${exp}"/decode/{{text,cascade,audio}/{dev,test}/{text,utt2status},cascade-llm/{dev,test}/text?} "${data}"/{dev,test}/dialogues.jsonl; then
     list_commands >"${exp}/commands"
     for set in dev test; do
         ${score} --set "${set}" "${data}/${set}/dialogues.jsonl"

@@ -138,6 +138,11 @@ class SpeechLlm(nn.Module):
         """Map encoder frames (S, T', D) to log-probabilities of the CTC units (S, T', V)."""
         return F.log_softmax(self.ctc_head(encoder_out).float(), dim=-1)
 
+    def hear(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (S, T, F), (S,) to what CTC hears, log-probabilities (S, T', V), (S,)."""
+        encoder_out, lens = self.listen(feats, feat_lens)
+        return self.ctc_log_probs(encoder_out), lens
+
     def place(self, encoder_out: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
         """Map encoder frames (S, T', D), (S,) to speech positions (S, N, H), (S,)."""
         logits = None
