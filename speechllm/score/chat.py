@@ -211,6 +211,13 @@ def count_rows(answers: dict[str, list[Answer]], lang: str) -> list[dict]:
     return rows
 
 
+def frozen_row(same: list[bool], set_name: str) -> dict:
+    """Row for results.json: percent of prompts that get bit by bit the logits of the LLM before training."""
+    row = {"system": "llm", "set": set_name, "lang": ALL}
+    row |= {"metric": "equal_logits", "normalised": False, "num_utts": len(same)}
+    return row | {"value": 100 * sum(same) / len(same), "low": None, "high": None}
+
+
 def numbers(value: float, samples: np.ndarray) -> dict:
     low, high = significance.interval(samples)
     finite = [round(float(v), 4) if np.isfinite(v) else None for v in (value, low, high)]
