@@ -268,6 +268,11 @@ class Llm(nn.Module):
         loss, correct = self.sums_over_logits(score, hidden[labelled], labels[labelled])
         return loss, labelled.sum(), correct
 
+    @property
+    def positions_at_once(self) -> int:
+        """Positions whose logits a loss holds at once."""
+        return max(1, LOGITS_AT_ONCE // self.model.get_output_embeddings().weight.size(0))
+
     def sums_over_logits(
         self, score: Callable[..., tuple[Tensor, ...]], hidden: Tensor, *given: Tensor
     ) -> tuple[Tensor, ...]:
@@ -285,10 +290,11 @@ class Llm(nn.Module):
         def score_part(hidden: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
             return score(self.logits(hidden), *given)
 
-        size = max(1, LOGITS_AT_ONCE // self.model.get_output_embeddings().weight.size(0))
-        if len(hidden) <= size:
+        if len(hidden) <= self.positions_at_once:
             return score_part(hidden, *given)
-        parts = zip(*(values.split(size) for values in (hidden, *given)), strict=True)
+        parts = zip(
+            *(values.split(self.positions_at_once) for values in (hidden, *given)), strict=True
+        )
         found = [checkpoint(score_part, *part, use_reentrant=False) for part in parts]
         return tuple(torch.stack(values).sum() for values in zip(*found, strict=True))
 

@@ -331,18 +331,22 @@ def test_training_with_rank_0_leaves_the_llm_bit_by_bit(finished, tmp_path, monk
     assert sum(name.startswith("llm.") for name in before) > 10
 
 
-def test_an_llm_that_is_not_what_it_was_is_an_error(finished, tmp_path):
+def test_an_llm_that_is_not_what_it_was_is_an_error(finished, tmp_path, monkeypatch):
     recipe, _ = finished
-    options = [
-        "--model",
-        recipe / "exp/small/llm",
-        "--responses",
-        recipe / "exp/small/respond/train",
-    ]
-    options += ["--out", tmp_path / "frozen.json", "--llm", changed_llm(recipe, tmp_path / "other")]
+    questions = recipe / "data/small/test/dialogues.jsonl"
+    report, responses = tmp_path / "frozen.json", recipe / "exp/small/respond/train"
+    options = ["--model", recipe / "exp/small/llm", "--responses", responses, "--out", report]
+    options += ["--results", tmp_path, questions]
+    other = changed_llm(recipe, tmp_path / "other")
     with pytest.raises(UserError, match="the LLM .*/other was frozen in training, but is not what"):
-        check_frozen.main([str(w) for w in (*options, recipe / "data/small/test/dialogues.jsonl")])
-    assert '"text_logits_equal": true' in (tmp_path / "frozen.json").read_text()
+        check_frozen.main([str(word) for word in (*options, "--llm", other)])
+    assert json.loads(report.read_text())["text_logits_equal"] is True
+    monkeypatch.setattr(check_frozen, "same_logits", lambda *args: [True, False])
+    with pytest.raises(UserError, match="the LLM .*/chat_llm was frozen in training"):
+        check_frozen.main([str(word) for word in options])
+    assert json.loads(report.read_text())["text_logits_equal"] is False
+    (row,) = json.loads((tmp_path / "results.json").read_text())
+    assert (row["metric"], row["value"], row["num_utts"]) == ("equal_logits", 50, 2)
 
 
 def test_a_second_run_skips_everything(finished):
