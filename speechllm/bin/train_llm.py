@@ -25,20 +25,26 @@ def get_parser(argv=None):
     return parser
 
 
-def check_framing(train_dir: str, config: TrainLlmConfig):
-    """Raise a UserError if an LLM's answers were given to other prompts than it is to hear them in."""
+def check_responses(train_dir: str, config: TrainLlmConfig, llm_name: str):
+    """Raise a UserError if answers were given by another LLM, or to other prompts than it is to hear them in."""
     import json
     from pathlib import Path
 
     from speechllm.data.responses import ABOUT
     from speechllm.errors import UserError
+    from speechllm.models.llm import llm_revision
 
     path = Path(train_dir) / ABOUT
     if not path.exists():
         return
-    settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    about = json.loads(path.read_text(encoding="utf-8"))
+    if (revision := llm_revision(llm_name)) != about["revision"]:
+        raise UserError(
+            f"{path}: these answers are those of {about['model']} ({about['revision']}), not of --llm_name "
+            f"{llm_name} ({revision}); give that one, or let this one respond"
+        )
     for name in ("prompt", "system"):
-        if (asked := settings[name]) != (own := getattr(config, name)):
+        if (asked := about["settings"][name]) != (own := getattr(config, name)):
             raise UserError(
                 f"{path}: these answers were given with {name} {asked!r}, the training has {own!r}; "
                 "make them alike"
@@ -71,7 +77,7 @@ def main(argv=None):
     from speechllm.train import distributed
 
     build.check_llm_training(config)
-    check_framing(args.train_dir, config)
+    check_responses(args.train_dir, config, args.llm_name)
     manifest = Manifest(Path(args.train_dir) / "manifest.arrow")
     Manifest(Path(args.valid_dir) / "manifest.arrow")  # what is missing stops here
     setup = distributed.init()
