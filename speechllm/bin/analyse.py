@@ -1,6 +1,8 @@
 """What a trained speech LLM does: alignment with text, lengths, whether it listens and writes, what it withstands.
 
 python -m speechllm.bin.analyse --model exp/mini/llm --ctc exp/mini/ctc --out exp/mini/analysis data/mini/test
+
+Utterances longer than the window of decode.yaml are left out.
 """
 
 from collections.abc import Callable
@@ -53,11 +55,15 @@ def get_parser(argv=None):
     return parser
 
 
-def alignments(model, tokenizer, manifest, plotted: set[int], out, device) -> dict:
+def alignments(model, tokenizer, rows: list, plotted: set[int], out, device) -> dict:
     """What ``alignment`` and ``lengths`` report, per language; draws the pictures.
 
     Monotonicity and sharpness are those of the similarity of speech positions and text; lengths are speech positions
     and the tokens that the LLM has to write, its end included.
+
+    Args:
+        rows: of a manifest.
+        plotted: places of those whose similarities are drawn.
     """
     import numpy as np
     import torch
@@ -72,8 +78,7 @@ def alignments(model, tokenizer, manifest, plotted: set[int], out, device) -> di
     from speechllm.data.ark import read_ark
 
     scores, sizes, texts_before = [], [], {}
-    for i in range(len(manifest)):
-        row = manifest.row(i)
+    for i, row in enumerate(rows):
         token_ids = torch.tensor(tokenizer.encode(row.text), dtype=torch.long, device=device)
         if len(token_ids) == 0:
             continue
@@ -199,6 +204,30 @@ def writing(llm, base_llm, rows: list[list[int]], device) -> dict:
     }
 
 
+def describe_writing(report: dict, finetuned: bool) -> str:
+    """The lines that are printed of what ``writing`` reports.
+
+    Args:
+        finetuned: the LLM's own weights have learnt too.
+    """
+    lines = [
+        f"perplexity of text {report['perplexity']:.2f}, without the adapters "
+        f"{report['perplexity_without_adapters']:.2f}; agreement {report['agreement']:.3f}"
+    ]
+    if report["equal_without_adapters"]:
+        lines.append("without the adapters every likelihood is bit by bit that of the LLM before")
+    elif finetuned:
+        lines.append(
+            "without adapters it is NOT the LLM before, as was to be expected: llm.finetune is true"
+        )
+    else:
+        lines.append(
+            "WARNING: without the adapters it is NOT the LLM before, though its weights were not trained; "
+            "is it the same LLM (--llm), in the same dtype, as in training?"
+        )
+    return "\n".join(lines)
+
+
 def ctc_maker(folder: str, device) -> dict[str, Callable]:
     """``{"ctc": from a loader of features to a recognizer}`` of a CTC model; nothing where none is named."""
     from functools import partial
@@ -217,6 +246,8 @@ def ctc_maker(folder: str, device) -> dict[str, Callable]:
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), DecodeConfig, argv)
     check(config)
+    for name in ("num_plots", "listen_utts", "robust_utts"):
+        cli.check_number(f"--{name}", getattr(args, name), least=0)
     features = cli.read_config(FbankConfig, args.fbank_config)
     import json
     from pathlib import Path
@@ -227,6 +258,7 @@ def main(argv=None):
     from speechllm.analysis.distortion import plot_distortion
     from speechllm.bin.recognize import llm_recognizer, text_side
     from speechllm.bin.robustness import measure
+    from speechllm.bin.training import heard_at_once
     from speechllm.data.manifest import Manifest
     from speechllm.data.sampler import spread
     from speechllm.score.metrics import make_metric
@@ -241,6 +273,7 @@ def main(argv=None):
     model.to(device)
     tokenizer, units, template = text_side(saved, path, config.task)
     manifest = Manifest(Path(args.data_dir) / "manifest.arrow")
+    rows = [manifest.row(i) for i in heard_at_once(manifest, config.window)]
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     reports = {}
@@ -249,25 +282,25 @@ def main(argv=None):
         return llm_recognizer(model, tokenizer, units, template, config, device, load)
 
     with torch.inference_mode():
-        rows = [manifest.row(i) for i in spread(len(manifest), args.listen_utts)]
-        if len(rows) > 1:
+        chosen = [rows[i] for i in spread(len(rows), args.listen_utts)]
+        if len(chosen) > 1:
             reports["listening"] = listening(
-                make_recognizer, rows, config.batch_frames, args.metric, args.tokenize
+                make_recognizer, chosen, config.batch_frames, args.metric, args.tokenize
             )
             llm_config = build.nested(LlmConfig, saved["config"]["llm"])
             if not llm_config.from_scratch:  # there is a writer to compare it with
                 name = args.llm or build.find_llm(saved["llm"], path)
                 base_llm = build.build_llm(llm_config, name)
-                texts = [[tokenizer.bos_id, *tokenizer.encode(row.text)] for row in rows]
+                texts = [[tokenizer.bos_id, *tokenizer.encode(row.text)] for row in chosen]
                 texts = [ids for ids in texts if len(ids) > 1]
                 reports["writing"] = writing(model.llm, base_llm.to(device).eval(), texts, device)
-        plotted = set(spread(len(manifest), args.num_plots))
-        found = alignments(model, tokenizer, manifest, plotted, out, device)
+        plotted = set(spread(len(rows), args.num_plots))
+        found = alignments(model, tokenizer, rows, plotted, out, device)
         found["alignment"] = {"adaptor": saved["config"]["adaptor"]} | found["alignment"]
         reports |= found
         if args.robust_utts:
             systems = ctc_maker(args.ctc, device) | {"llm": make_recognizer}
-            shared = (manifest, args.data_dir, args.robust_utts, features, config.batch_frames)
+            shared = (rows, args.data_dir, args.robust_utts, features, config.batch_frames)
             reports["robustness"] = measure(systems, *shared, args.metric, args.tokenize)
             conditions = reports["robustness"]["conditions"]
             plot_distortion(conditions, out / "robustness.png", UNITS[args.metric])
@@ -280,11 +313,8 @@ def main(argv=None):
             low, high = (f"{gain[k]:+.1f}" for k in ("low", "high"))
             rates += f"; own against shuffled {gain['value']:+.1f}{unit} [{low}, {high}]"
         print(f"{args.metric.upper()} with audio {rates}")
-    if writes := reports.get("writing"):
-        print(
-            f"perplexity of text {writes['perplexity']:.2f}, without the adapters "
-            f"{writes['perplexity_without_adapters']:.2f}; agreement {writes['agreement']:.3f}"
-        )
+    if "writing" in reports:
+        print(describe_writing(reports["writing"], llm_config.finetune))
     scores, sizes = found["alignment"], found["lengths"]["all"]
     print(
         f"monotonicity {scores['monotonicity']['all']:.3f}, sharpness {scores['sharpness']['all']:.2f}"

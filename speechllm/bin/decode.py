@@ -67,6 +67,15 @@ def pauses_of(row, piece: int = 60_000):
     return find_pauses(torch.cat(pieces).numpy())
 
 
+def windows_of(row, config: DecodeConfig) -> list[tuple[int, int]]:
+    """First frame and number of frames of each window in which an utterance is heard; one if it is not too long."""
+    from speechllm.decode.windows import window_bounds
+
+    window, overlap = round(100 * config.window), round(100 * config.overlap)
+    pauses = pauses_of(row) if config.pauses and 0 < window < row.num_frames else []
+    return window_bounds(row.num_frames, window, overlap, pauses)
+
+
 def writes_transcripts(folder, task: str) -> bool:
     """Whether a model of an experiment folder writes what is said, also where the text is something else."""
     from speechllm import build
@@ -129,16 +138,11 @@ def decode(recognize, data_dir, out_dir, config: DecodeConfig, setup, transcribe
     from speechllm.data.sampler import batches_in_order
     from speechllm.data.tables import write_table
     from speechllm.decode.speculative import describe
-    from speechllm.decode.windows import window_bounds
     from speechllm.score.nbest import Nbest, write_nbest
     from speechllm.train import distributed
 
     manifest = Manifest(Path(data_dir) / "manifest.arrow")
-    window, overlap = round(100 * config.window), round(100 * config.overlap)
-    bounds = []
-    for i, n in enumerate(manifest.num_frames.tolist()):
-        pauses = pauses_of(manifest.row(i)) if config.pauses and 0 < window < n else []
-        bounds.append(window_bounds(n, window, overlap, pauses))
+    bounds = [windows_of(manifest.row(i), config) for i in range(len(manifest))]
     pieces = [(i, *bound) for i, own in enumerate(bounds) for bound in own]
     plan = batches_in_order(np.array([n for _, _, n in pieces]), config.batch_frames)
     own, found, start = plan[setup.rank :: setup.world_size], {}, time.monotonic()

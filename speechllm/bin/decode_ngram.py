@@ -3,14 +3,19 @@
 python -m speechllm.bin.decode_ngram --model exp/mini/ctc --lm /data/mls --train_dir data/mini/train \
     --dev_dir data/mini/dev --out exp/mini/decode/ctc+lm data/mini/dev data/mini/test
 
-Every language has its own model, so the search is told the language of each utterance.
+Every language has its own model, so the search is told the language of each utterance. Long utterances are heard in
+windows, as by speechllm.bin.decode; the LM begins anew in each.
 """
 
 import argparse
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from speechllm.bin import cli
+from speechllm.bin.decode import check, decode, joined, writes_transcripts
+from speechllm.bin.recognize import Output
+from speechllm.config import DecodeConfig
 from speechllm.errors import UserError
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -36,11 +41,13 @@ def get_parser():
     parser.add_argument(
         "--lm",
         default="train",
-        help="folder that holds mls_lm_<language>/{5,3}-gram_lm.arpa or <code>.arpa, or one ARPA file "
-        "for all languages; 'train' where there is none (default)",
+        help="folder that holds mls_lm_<language>/{5,3}-gram_lm.arpa, <code>.arpa or mls_lm_<language>/data.txt, "
+        "a text to train one on, or one ARPA file for all languages; 'train' where there is none (default)",
     )
     parser.add_argument(
-        "--train_dir", type=Path, help="data directory whose text trains the LMs that --lm lacks"
+        "--train_dir",
+        type=Path,
+        help="data directory whose text trains the LMs for which --lm has nothing",
     )
     parser.add_argument(
         "--dev_dir", type=Path, required=True, help="data directory on which weights are tuned"
@@ -56,7 +63,27 @@ def get_parser():
     parser.add_argument("--beam_units", type=int, default=10, help="units tried per frame (10)")
     parser.add_argument("--unk_score", type=float, default=0.0, help="of words the LM lacks (0)")
     parser.add_argument("--batch_frames", type=int, default=30000, help="per batch (30000)")
+    parser.add_argument(
+        "--window",
+        type=float,
+        default=DecodeConfig.window,
+        help="seconds; longer audio is heard in windows of this length, which end in pauses, 0: never "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=float,
+        default=DecodeConfig.overlap,
+        help="seconds that a window shares with the next one where there is no pause (default: %(default)s)",
+    )
     return parser
+
+
+def archive(source: Path, lang: str) -> Path:
+    """Where the LM archive of a language is unpacked."""
+    from speechllm.data.prompts import LANGUAGES
+
+    return source / f"mls_lm_{LANGUAGES.get(lang, lang).lower()}"
 
 
 def find_lm(source: Path, lang: str) -> Path | None:
@@ -65,28 +92,78 @@ def find_lm(source: Path, lang: str) -> Path | None:
     Raises:
         UserError: there is no such folder or file.
     """
-    from speechllm.data.prompts import LANGUAGES
-
     if not source.exists():
         raise UserError(
             f"--lm {source}: no such folder or file; name one that holds mls_lm_<language>, or 'train'"
         )
     if source.is_file():
         return source
-    archive = source / f"mls_lm_{LANGUAGES.get(lang, lang).lower()}"
-    known = [archive / f"{order}-gram_lm.arpa" for order in ARCHIVE_ORDERS]
+    known = [archive(source, lang) / f"{order}-gram_lm.arpa" for order in ARCHIVE_ORDERS]
     return next((path for path in (*known, source / f"{lang}.arpa") if path.is_file()), None)
+
+
+def find_text(lang: str, args) -> tuple[str, Iterable[str]]:
+    """Where the text is that an n-gram model of a language is trained on, and its lines.
+
+    Raises:
+        UserError: there is none.
+    """
+    from speechllm.data.data_dir import iter_data_dir
+
+    path = archive(Path(args.lm), lang) / "data.txt"
+    if args.lm != "train" and path.is_file():
+        return str(path), read_lines(path)
+    utts = iter_data_dir(args.train_dir) if args.train_dir else ()
+    texts = [utt.text for utt in utts if utt.lang == lang]
+    if not texts:
+        raise UserError(
+            f"--lm {args.lm}: no n-gram model of {lang!r}, and no training text of it "
+            f"in --train_dir {args.train_dir}; name a folder with mls_lm_<language> or {lang}.arpa"
+        )
+    return f"{args.train_dir}, training texts", texts
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a text.
+
+    Raises:
+        UserError: it is not UTF-8.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            yield from file
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 ({error.reason}); convert the file") from error
+
+
+def split_lines(where: str, lines: Iterable[str], split: Callable[[str], list[str]]):
+    """The words of each line that has some.
+
+    Raises:
+        UserError: more words than an n-gram model is trained on here.
+    """
+    from speechllm.decode.kneser_ney import MAX_WORDS
+
+    sentences, total = [], 0
+    for words in filter(None, map(split, lines)):
+        total += len(words)
+        if total > MAX_WORDS:
+            raise UserError(
+                f"{where}: more than {MAX_WORDS:,} words, too many for the memory of our own Kneser-Ney; "
+                "give an ARPA file (--lm), as KenLM's lmplz makes it of such a text"
+            )
+        sentences.append(words)
+    return sentences
 
 
 def make_lms(langs: list[str], args) -> dict[str, Path]:
     """Paths of the n-gram models by language; those that are nowhere on disk are trained.
 
     Raises:
-        UserError: a language has neither a model nor text to train one on.
+        UserError: a language has neither a model nor text to train one on, or too much of it.
     """
     from functools import partial
 
-    from speechllm.data.data_dir import iter_data_dir
     from speechllm.decode.kneser_ney import train_ngram
     from speechllm.score.normalize import is_unspaced, split_chars
 
@@ -94,37 +171,46 @@ def make_lms(langs: list[str], args) -> dict[str, Path]:
     for lang in langs:
         path = None if args.lm == "train" else find_lm(Path(args.lm), lang)
         if path is None:
-            utts = iter_data_dir(args.train_dir) if args.train_dir else ()
-            texts = [utt.text for utt in utts if utt.lang == lang]
-            if not texts:
-                raise UserError(
-                    f"--lm {args.lm}: no n-gram model of {lang!r}, and no training text of it "
-                    f"in --train_dir {args.train_dir}; name a folder with mls_lm_<language> or {lang}.arpa"
-                )
-            path = args.out / f"{lang}.arpa"
+            where, lines = find_text(lang, args)
             split = partial(split_chars, lang=lang) if is_unspaced(lang) else str.split
-            count = train_ngram(map(split, texts), path, args.order)
-            print(f"{lang}: {path}: {count} n-grams of {len(texts)} training texts")
+            sentences = split_lines(where, lines, split)
+            path = args.out / f"{lang}.arpa"
+            count = train_ngram(sentences, path, args.order)
+            print(f"{lang}: {path}: {count} n-grams of {len(sentences)} lines of {where}")
         else:
             print(f"{lang}: {path}")
         paths[lang] = path
     return paths
 
 
-def emissions(model, rows: list, batch_frames: int, device):
-    """Yield a row of a manifest and its log-probabilities (T, V)."""
-    import numpy as np
+def emissions(model, rows: list, device) -> list:
+    """Log-probabilities (T, V) of each row of a manifest, or window of one, heard as one batch."""
     import torch
 
     from speechllm.bin.recognize import load_feats
+
+    with torch.no_grad():
+        log_probs, lens = model.log_probs(*load_feats(rows, device))
+    return [one[:n] for one, n in zip(log_probs.cpu(), lens.tolist(), strict=True)]
+
+
+def hear(model, rows: list, config: DecodeConfig, device) -> list[tuple]:
+    """Per row of a manifest: the row, where its windows lie, and the log-probabilities (T, V) of each window."""
+    import numpy as np
+
+    from speechllm.bin.decode import windows_of
+    from speechllm.data.rows import Window
     from speechllm.data.sampler import batches_in_order
 
-    for batch in batches_in_order(np.array([row.num_frames for row in rows]), batch_frames):
-        own = [rows[i] for i in batch]
-        with torch.no_grad():
-            log_probs, lens = model.log_probs(*load_feats(own, device))
-        for row, one, n in zip(own, log_probs.cpu(), lens.tolist(), strict=True):
-            yield row, one[:n]
+    bounds = [windows_of(row, config) for row in rows]
+    heard = [(row, own, [None] * len(own)) for row, own in zip(rows, bounds, strict=True)]
+    pieces = [(i, j, n) for i, own in enumerate(bounds) for j, (_, n) in enumerate(own)]
+    for batch in batches_in_order(np.array([n for *_, n in pieces]), config.batch_frames):
+        own = [pieces[k][:2] for k in batch]
+        windows = [Window.of(rows[i], *bounds[i][j]) for i, j in own]
+        for (i, j), log_probs in zip(own, emissions(model, windows, device), strict=True):
+            heard[i][2][j] = log_probs
+    return heard
 
 
 def tune(error_rate) -> tuple[Weights, dict[Weights, float]]:
@@ -153,6 +239,9 @@ def main(argv=None):
     args = get_parser().parse_args(argv)
     for name in ("order", "tune_utts", "beam_size", "beam_units", "batch_frames"):
         cli.check_number(f"--{name}", getattr(args, name), least=1)
+    cli.check_number("--window", args.window, least=0)
+    config = DecodeConfig(batch_frames=args.batch_frames, window=args.window, overlap=args.overlap)
+    check(config)
     import json
 
     import torch
@@ -161,7 +250,6 @@ def main(argv=None):
     from speechllm.bin.training import mean_score
     from speechllm.data.manifest import Manifest
     from speechllm.data.sampler import spread
-    from speechllm.data.tables import write_table
     from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.decode.arpa import ArpaModel
     from speechllm.decode.ctc_beam import NgramDecoder
@@ -169,13 +257,13 @@ def main(argv=None):
     from speechllm.score.results import replace_text
     from speechllm.train import distributed
 
-    device = distributed.init(exact=True).device
+    setup = distributed.init(exact=True)
     model, path = build.load_ctc_model(args.model)
-    model.to(device)
+    model.to(setup.device)
     tokenizer = CtcTokenizer(path / "units.model")
-    manifests = {folder: Manifest(folder / "manifest.arrow") for folder in args.data_dirs}
     dev = Manifest(args.dev_dir / "manifest.arrow")
-    langs = sorted({lang for manifest in (dev, *manifests.values()) for lang in manifest.langs})
+    manifests = (dev, *(Manifest(folder / "manifest.arrow") for folder in args.data_dirs))
+    langs = sorted({lang for manifest in manifests for lang in manifest.langs})
     NgramDecoder(None, ["", *tokenizer.unit_texts()])  # a missing library stops here
     lm_paths = make_lms(langs, args)
     lms = {path: ArpaModel(path) for path in set(lm_paths.values())}
@@ -192,30 +280,32 @@ def main(argv=None):
             for lang, lm in lm_paths.items()
         }
 
-    def write(search: dict, row, log_probs) -> str:
-        ((best, *_),) = search[row.lang](log_probs[None], torch.tensor([len(log_probs)]))
-        return " ".join(tokenizer.decode(best.token_ids).split())
+    def write(search: dict, lang: str, log_probs) -> Output:
+        ((best, *_),) = search[lang](log_probs[None], torch.tensor([len(log_probs)]))
+        return Output(tokenizer.decode(best.token_ids), "ok")
 
     rows = [dev.row(i) for i in spread(len(dev), args.tune_utts)]
-    heard = list(emissions(model, rows, args.batch_frames, device))
+    heard = hear(model, rows, config, setup.device)
 
     def error_rate(weights: Weights) -> float:
-        search = decoders(weights)
-        wer = mean_score([(row.lang, row.text, write(search, row, x)) for row, x in heard])
+        search, pairs = decoders(weights), []
+        for row, bounds, windows in heard:
+            outputs = [write(search, row.lang, log_probs) for log_probs in windows]
+            pairs.append((row.lang, row.text, joined(outputs, bounds, row.lang).text))
+        wer = mean_score(pairs)
         print(f"lm_weight {weights.lm_weight:g}, word_score {weights.word_score:g}: {wer:.2f} %")
         return wer
 
     weights, tried = tune(error_rate)
     search = decoders(weights)
-    for folder, manifest in manifests.items():
-        rows = [manifest.row(i) for i in range(len(manifest))]
-        found = emissions(model, rows, args.batch_frames, device)
-        hyps = {row.utt_id: write(search, row, log_probs) for row, log_probs in found}
-        out = args.out / folder.name
-        out.mkdir(parents=True, exist_ok=True)
-        write_table(out / "utt2status", dict.fromkeys(hyps, "ok"))
-        write_table(out / "text", hyps)
-        print(f"{folder}: {len(hyps)} utterances")
+
+    def recognize(rows: list) -> list[Output]:
+        found = zip(rows, emissions(model, rows, setup.device), strict=True)
+        return [write(search, row.lang, log_probs) for row, log_probs in found]
+
+    transcribes = writes_transcripts(args.model, config.task)
+    for folder in args.data_dirs:
+        decode(recognize, folder, args.out / folder.name, config, setup, transcribes)
     report = weights._asdict() | {
         "lms": {lang: str(path) for lang, path in lm_paths.items()},
         f"wer_of_{args.dev_dir.name}": [[*w, rate] for w, rate in tried.items()],

@@ -1,5 +1,7 @@
 """Long recordings made of test utterances, decoded in windows: WER and peak memory against the utterances themselves.
 
+Both error rates are over the same words: an utterance counts as often as the recordings hold it.
+
 python -m speechllm.bin.longform --config conf/mini/decode.yaml --fbank_config conf/mini/fbank.yaml \
     --model exp/mini/llm exp/mini/tables/2/ms240/llm --out exp/mini/longform data/mini/test
 
@@ -43,8 +45,11 @@ def playlist(rows: list, wanted: float, seed: int) -> list:
     return chosen
 
 
-def record(data_dir, out_dir, minutes: float, num_files: int, sample_rate: int):
+def record(data_dir, out_dir, minutes: float, num_files: int, sample_rate: int) -> list[str]:
     """Write a data directory of long recordings; the text of one is that of its utterances.
+
+    Returns:
+        ids of the utterances in all recordings, each as often as it is in them.
 
     Raises:
         UserError: audio that cannot be read.
@@ -63,10 +68,11 @@ def record(data_dir, out_dir, minutes: float, num_files: int, sample_rate: int):
     for i in range(len(manifest)):
         by_lang.setdefault(manifest.row(i).lang, []).append(manifest.row(i))
     out_dir.mkdir(parents=True, exist_ok=True)
-    pause, made = np.zeros(round(PAUSE * sample_rate), np.float32), []
+    pause, made, used = np.zeros(round(PAUSE * sample_rate), np.float32), [], []
     for lang, rows in sorted(by_lang.items()):
         for number in range(num_files):
             chosen = playlist(rows, 60 * minutes, number)
+            used += [row.utt_id for row in chosen]
             pieces = []
             for row in chosen:
                 path, start, end = places[row.utt_id]
@@ -77,6 +83,7 @@ def record(data_dir, out_dir, minutes: float, num_files: int, sample_rate: int):
             text = ("" if is_unspaced(lang) else " ").join(row.text for row in chosen)
             made.append(Utterance(utt_id, f"{lang}_long", text, str(path), lang))
     write_data_dir(out_dir, made)
+    return used
 
 
 def extract(data_dir, fbank_config: str):
@@ -106,14 +113,19 @@ def decode_alone(options: list[str]) -> float:
     return int(done.stdout.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def error_rate(data_dir, hyp_dir) -> float:
-    """WER in percent, the plain mean over languages."""
+def error_rate(data_dir, hyp_dir, utt_ids: list[str] | None = None) -> float:
+    """WER in percent, the plain mean over languages.
+
+    Args:
+        utt_ids: utterances that count, each as often as it stands there; all of them once if None.
+    """
     from speechllm.bin.training import mean_score
     from speechllm.data.data_dir import read_data_dir
     from speechllm.data.tables import read_table
 
     hyps = read_table(hyp_dir / "text")
-    return mean_score([(u.lang, u.text, hyps[u.utt_id]) for u in read_data_dir(data_dir)])
+    pairs = {u.utt_id: (u.lang, u.text, hyps[u.utt_id]) for u in read_data_dir(data_dir)}
+    return mean_score([pairs[utt_id] for utt_id in (pairs if utt_ids is None else utt_ids)])
 
 
 def main(argv=None):
@@ -134,20 +146,20 @@ def main(argv=None):
         cli.check_mel_bins(features, build.read_checkpoint_config(build.checkpoint_path(model)))
     out, short = Path(args.out), Path(args.data_dir)
     long = out / "long"
-    record(short, long, args.minutes, args.files, features.sample_rate)
+    used = record(short, long, args.minutes, args.files, features.sample_rate)
     extract(long, args.fbank_config)
     settings = [f"--{name}={value}" for name, value in dataclasses.asdict(config).items()]
     report = {"window": config.window, "overlap": config.overlap, "models": {}}
     for number, model in enumerate(args.model):
         found = {}
-        for name, data_dir in (("short", short), ("long", long)):
+        for name, data_dir, counted in (("short", short, used), ("long", long, None)):
             hyps = out / f"{number}_{name}"
             memory = decode_alone([*settings, "--model", model, "--out", str(hyps), str(data_dir)])
             frames = Manifest(data_dir / "manifest.arrow").num_frames
             found[name] = {
                 "minutes": float(frames.sum()) / 6000,
                 "longest_minutes": float(frames.max()) / 6000,
-                "wer": error_rate(data_dir, hyps / data_dir.name),
+                "wer": error_rate(data_dir, hyps / data_dir.name, counted),
                 "peak_mib": memory,
             }
             print(

@@ -92,7 +92,7 @@ def read_samples(data_dir, utt_ids: set[str], config: FbankConfig) -> dict:
 
 def measure(
     make_recognizers: dict,
-    manifest,
+    rows: list,
     data_dir,
     num_utts: int,
     config,
@@ -103,14 +103,14 @@ def measure(
     """The report of ``robustness`` on utterances that are spread over a set.
 
     Args:
-        manifest: of the set, whose audio is read again.
+        rows: of the set's manifest; their audio is read again.
         config: of the features.
 
     Raises:
         UserError: audio that is missing or cannot be read.
     """
-    rows = [manifest.row(i) for i in spread(len(manifest), num_utts)]
-    babblers = [manifest.row(i).utt_id for i in spread(len(manifest), NUM_BABBLERS)]
+    babblers = [rows[i].utt_id for i in spread(len(rows), NUM_BABBLERS)]
+    rows = [rows[i] for i in spread(len(rows), num_utts)]
     audio = read_samples(data_dir, {row.utt_id for row in rows} | set(babblers), config)
     others = {utt_id: audio[utt_id] for utt_id in babblers}
     fbank = Fbank(config.num_mel_bins, config.sample_rate)

@@ -141,6 +141,7 @@ def main(argv=None):
         setup,
         config.valid_metric,
         config.valid_tokenize,
+        decode_config.window,
     )
     saved = training.saved_config(
         model="speech_llm",

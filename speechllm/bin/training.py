@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechllm.config import DataConfig, OptimConfig, TrainConfig
+from speechllm.config import DataConfig, DecodeConfig, OptimConfig, TrainConfig
 from speechllm.data.manifest import Manifest
 from speechllm.data.rows import Row
 from speechllm.data.sampler import batches_in_order, padding_share, plan_batches, share_of_rank
@@ -42,6 +42,31 @@ def usable(
     if not keep.any():
         raise UserError(
             f"{manifest.path}: no utterance is left to train on; check data.max_frames and the tokenizer"
+        )
+    return np.flatnonzero(keep)
+
+
+def heard_at_once(manifest: Manifest, window: float, tell: bool = True) -> np.ndarray:
+    """Indices of the utterances that are not longer than a window; the others are counted and the first one named.
+
+    Args:
+        window: seconds that decoding hears at once; 0: any length.
+        tell: say what is left out.
+
+    Raises:
+        UserError: all are longer.
+    """
+    keep = manifest.num_frames <= (round(100 * window) or np.inf)
+    if not keep.any():
+        raise UserError(
+            f"{manifest.path}: all {len(manifest)} utterances are longer than window {window:g} s (decode.yaml); "
+            "give segments, or another window"
+        )
+    if tell and not keep.all():
+        first = manifest.row(int(np.flatnonzero(~keep)[0])).utt_id
+        say(
+            f"left out: {(~keep).sum()} of {len(manifest)} utterances of {Path(manifest.path).parent}, "
+            f"longer than window {window:g} s, first: {first}"
         )
     return np.flatnonzero(keep)
 
@@ -214,6 +239,7 @@ def validator(
     setup: Setup,
     metric: str = "wer",
     tokenize: str = "13a",
+    window: float = DecodeConfig.window,
 ):
     """The function ``validate(step)`` that the training loop asks for: WER or BLEU of really decoded utterances.
 
@@ -226,14 +252,16 @@ def validator(
         num_utts: about so many, spread evenly over the set.
         metric: "wer" or "bleu".
         tokenize: sacreBLEU's tokenizer of the target language.
+        window: seconds; longer utterances are left out, as decoding does not hear them at once.
 
     Raises:
-        UserError: the tokenizer is not installed.
+        UserError: the tokenizer is not installed, or all utterances are too long.
     """
     make_metric(metric, tokenize)
     manifest = Manifest(Path(valid_dir) / "manifest.arrow")
-    count = min(num_utts, len(manifest))
-    chosen = np.unique(np.linspace(0, len(manifest) - 1, count).round().astype(int))
+    usable = heard_at_once(manifest, window, setup.is_main)
+    count = min(num_utts, len(usable))
+    chosen = usable[np.unique(np.linspace(0, len(usable) - 1, count).round().astype(int))]
     plan = batches_in_order(manifest.num_frames, batch_frames, chosen)
 
     def validate(step):

@@ -10,6 +10,7 @@ from speechllm.errors import UserError
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 FALLBACK = (0.5, 1.0, 1.5)  # discounts where a text is too small to estimate them
 NEVER = -99.0  # log10, as ARPA files write it
+MAX_WORDS = 5_000_000  # of a text, for its n-grams are all in memory: up to 1.7 kB a word, 8.5 GB
 
 
 def adjusted_counts(sentences: Iterable[list[str]], order: int) -> list[Counter]:

@@ -78,39 +78,22 @@ def choose(
 
 
 def tune(
-    llm: list[list[float]],
-    ctc: list[list[float]],
-    num_words: list[list[int]],
-    num_errors: list[list[int]],
-) -> tuple[Weights, dict[Weights, int]]:
-    """The weights whose choice makes the fewest errors on a dev set, and the errors of all that were tried.
-
-    Of equals, the smallest share of CTC wins, and then the smallest reward.
-
-    Args:
-        num_errors: per utterance the errors of each hypothesis against the reference.
-    """
-
-    def count(places):
-        return int(sum(row[i] for row, i in zip(num_errors, places, strict=True)))
-
-    return tune_by(count, llm, ctc, num_words, product(WEIGHTS, WORD_SCORES))
-
-
-def tune_by(
     cost: Callable[[list[int]], float],
     first: list[list[float]],
     second: list[list[float]],
     num_words: list[list[int]],
-    candidates: Iterable[tuple] | None = None,
+    length_norms: Iterable[float] = (0.0,),
 ) -> tuple[Weights, dict[Weights, float]]:
-    """As ``tune``, by any cost of the chosen places, such as what is missing to a BLEU of 100.
+    """The weights whose choice costs least on a dev set, and the costs of all that were tried.
+
+    Of equals, the smallest share of the second score wins, then the smallest reward and exponent.
 
     Args:
-        candidates: the values of ``Weights`` that are tried; all shares, rewards and exponents if None.
+        cost: of the chosen places, such as their WER, or what is missing to a BLEU of 100.
+        length_norms: exponents that are tried.
     """
     tried = {}
-    for values in candidates or product(WEIGHTS, WORD_SCORES, LENGTH_NORMS):
+    for values in product(WEIGHTS, WORD_SCORES, length_norms):
         weights = Weights(*values)
         tried[weights] = cost(choose(first, second, num_words, weights))
     order = ("ctc", "word_score", "length_norm")

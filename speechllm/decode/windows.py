@@ -72,35 +72,38 @@ def join_windows(bounds: list[tuple[int, int]], words: list[list[str]]) -> list[
         words: of each window.
     """
     starts, stops = [0], []
-    for (first, length), (later, _), left, right in zip(
+    for (first, length), (later, later_length), left, right in zip(
         bounds, bounds[1:], words, words[1:], strict=False
     ):
         shared = first + length - later
-        stop, start = seam(left, right, shared / length) if shared else (len(left), 0)
+        shares = shared / length, shared / later_length
+        stop, start = seam(left, right, *shares) if shared else (len(left), 0)
         stops.append(stop)
         starts.append(start)
     stops.append(len(words[-1]))
     return [word for own, a, b in zip(words, starts, stops, strict=True) for word in own[a:b]]
 
 
-def seam(left: list[str], right: list[str], share: float) -> tuple[int, int]:
+def seam(
+    left: list[str], right: list[str], left_share: float, right_share: float
+) -> tuple[int, int]:
     """Where to go over from one window's words to the next one's.
 
     What both heard in the overlap is aligned, and the seam lies in the middle of the words that agree: a window hears
     worst at its ends. Where nothing agrees, each side keeps its half of the overlap.
 
     Args:
-        share: of each window's time that the other one covers too.
+        left_share, right_share: of each window's time that the other one covers too.
 
     Returns:
         how many words of the left window stay, and how many of the right one go.
     """
-    tail = min(len(left), round(SLACK * share * len(left)) + 2)
-    head = min(len(right), round(SLACK * share * len(right)) + 2)
+    tail = min(len(left), round(SLACK * left_share * len(left)) + 2)
+    head = min(len(right), round(SLACK * right_share * len(right)) + 2)
     start = len(left) - tail
     pairs = common_words(left[start:], right[:head])
     if not pairs:
-        return len(left) - round(share * len(left) / 2), round(share * len(right) / 2)
+        return len(left) - round(left_share * len(left) / 2), round(right_share * len(right) / 2)
     i, j = pairs[len(pairs) // 2]
     return start + i + 1, j + 1
 

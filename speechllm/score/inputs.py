@@ -35,7 +35,7 @@ def read_table(path: Path) -> dict[str, str]:
     """Read lines of "utterance-id rest"; the rest may be empty.
 
     Raises:
-        UserError: file missing or not UTF-8, an empty line, an id twice.
+        UserError: file missing, no file or not UTF-8, an empty line, an id twice.
     """
     table: dict[str, str] = {}
     try:
@@ -43,6 +43,14 @@ def read_table(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such file; is this the right folder, and is the stage before done?"
+        ) from None
+    except NotADirectoryError:
+        raise UserError(
+            f"{path.parent}: is no folder; name the one that holds {path.name}"
+        ) from None
+    except IsADirectoryError:
+        raise UserError(
+            f"{path}: is a folder, should be a file; name the folder above it"
         ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8; convert the file") from None

@@ -9,6 +9,7 @@ from speechllm.errors import UserError
 from speechllm.score import wer
 from speechllm.score.inputs import Reference, read_table
 from speechllm.score.metrics import Metric, prepare
+from speechllm.score.normalize import count_words
 from speechllm.score.results import replace_text
 
 
@@ -32,7 +33,7 @@ class Nbest:
         return {utt_id: texts[place] for utt_id, texts, place in rows}
 
     def num_words(self) -> list[list[int]]:
-        return [[len(text.split()) for text in texts] for texts in self.texts]
+        return [[count_words(text) for text in texts] for texts in self.texts]
 
 
 def write_nbest(folder: Path, nbest: Nbest) -> None:
@@ -131,15 +132,10 @@ def oracle(counts: list[np.ndarray]) -> list[int]:
     return [int(wer.num_errors(own).argmin()) for own in counts]
 
 
-def error_rate(counts: list[np.ndarray], places: list[int]) -> float:
-    """Error rate in percent of one hypothesis per utterance."""
-    return float(wer.error_rate(sum(own[i] for own, i in zip(counts, places, strict=True))))
-
-
 def mean_value(
     counts: list[np.ndarray], places: list[int], reference: Reference, metric: Metric
 ) -> float:
-    """A metric of one hypothesis per utterance, the plain mean over languages."""
+    """A metric of one hypothesis per utterance, the plain mean over languages as in all tables."""
     values = []
     for lang in reference.order:
         total = sum(counts[i][places[i]] for i in reference.of_lang(lang))

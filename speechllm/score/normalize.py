@@ -121,6 +121,15 @@ def split_words(text: str, lang: str = "") -> list[str]:
     return _UNSPACED_WORD.findall(text) if is_unspaced(lang) else text.split()
 
 
+def count_words(text: str) -> int:
+    """Words between spaces and characters of scripts without spaces, whatever the language.
+
+    >>> count_words("a wheel-chair"), count_words("我用 python 写")
+    (2, 4)
+    """
+    return len(_UNSPACED_WORD.findall(text))
+
+
 def split_chars(text: str, lang: str = "") -> list[str]:
     """Characters for a CER, a space between two words being one (ESPnet's convention).
 

@@ -110,12 +110,19 @@ def describe(comparisons: list[Comparison], metric: Metric) -> str:
     ]
     if metric.is_error:
         notes.append("Segments, Z, p: MAPSSWE; Z below 0 where b makes fewer errors.")
+        if any(c.matched_pairs.z is None for c in comparisons):
+            notes.append(
+                "Z none: all segments differ by the same; p is that of the exact sign test."
+            )
     if few := [c.lang for c in comparisons if c.num_spks < significance.MIN_SPEAKERS]:
         notes.append(
             f"Trust the draw by speaker little where there are fewer than"
             f" {significance.MIN_SPEAKERS}: {' '.join(few)}."
         )
-    table = markdown_table(header, [_row(c, metric) for c in comparisons])
+    rows = [_row(c, metric) for c in comparisons]
+    if any("inf" in cell for row in rows for cell in row[1:]):
+        notes.append("inf: a makes no error there, of which the change could be a share.")
+    table = markdown_table(header, rows)
     return "\n".join([table, "", *notes])
 
 
@@ -128,5 +135,6 @@ def _row(c: Comparison, metric: Metric) -> list[str]:
         cells.append(f"[{', '.join(form.removesuffix(' %').format(bound) for bound in bounds)}]")
         cells.append(f"{significance.p_value(samples[:, 1] - samples[:, 0]):.4f}")
     if pairs := c.matched_pairs:
-        cells += [str(pairs.num_segments), f"{pairs.z:.2f}", f"{pairs.p:.4f}"]
+        z = "none" if pairs.z is None else f"{pairs.z:.2f}"
+        cells += [str(pairs.num_segments), z, f"{pairs.p:.4f}"]
     return cells

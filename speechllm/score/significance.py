@@ -47,9 +47,11 @@ def resampled_sums(
 
 
 def interval(samples: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """Percentile interval of bootstrap samples (R,)."""
+    """Percentile interval of bootstrap samples (R,); a bound is infinite where so many samples are."""
     tail = 100 * (1 - level) / 2
-    low, high = np.percentile(samples, [tail, 100 - tail])
+    # Between an infinite sample and its neighbour there is nothing to interpolate.
+    method = "linear" if np.isfinite(samples).all() else "inverted_cdf"
+    low, high = np.percentile(samples, [tail, 100 - tail], method=method)
     return float(low), float(high)
 
 
@@ -72,11 +74,11 @@ def p_value(differences: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class MatchedPairs:
-    """Outcome of MAPSSWE: ``z`` is negative where system b makes fewer errors; p is two-sided."""
+    """Outcome of MAPSSWE: ``z`` is negative where system b makes fewer errors, or None; p is two-sided."""
 
     num_segments: int
     mean_difference: float  # errors of b minus errors of a, per segment
-    z: float
+    z: float | None
     p: float
 
 
@@ -87,7 +89,8 @@ def mapsswe(
 
     A segment holds errors of either system and ends where ``min_good`` neighbouring words are right
     in both, with nothing inserted between them. Given the same alignments, segments and z are those
-    of NIST's sc_stats, but for the sign of z.
+    of NIST's sc_stats, but for the sign of z. Where all segments differ by the same number of errors, their deviation
+    is 0 and there is no z: p is then that of the exact sign test, 2 (1 / 2) ^ segments, which is 1 for a single one.
 
     Args:
         slots_a, slots_b: per utterance where the errors lie, see ``wer.Alignment.slots``.
@@ -96,13 +99,12 @@ def mapsswe(
     for a, b in zip(slots_a, slots_b, strict=True):
         differences += _segment_differences(a, b, min_good)
     n = len(differences)
-    if n < 2:
-        return MatchedPairs(n, float(sum(differences)), 0.0, 1.0)
-    mean, deviation = float(np.mean(differences)), float(np.std(differences, ddof=1))
-    if deviation == 0:
-        z = 0.0 if mean == 0 else math.copysign(math.inf, mean)
-    else:
-        z = mean / (deviation / math.sqrt(n))
+    mean = float(np.mean(differences)) if n else 0.0
+    if mean == 0:
+        return MatchedPairs(n, mean, 0.0, 1.0)
+    if len(set(differences)) == 1:
+        return MatchedPairs(n, mean, None, 2.0 ** (1 - n))
+    z = mean / (float(np.std(differences, ddof=1)) / math.sqrt(n))
     return MatchedPairs(n, mean, z, math.erfc(abs(z) / math.sqrt(2)))
 
 

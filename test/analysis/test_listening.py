@@ -5,10 +5,12 @@ import torch
 
 from helpers import tiny_llama
 from speechllm.analysis.listening import silenced, with_other_audio
-from speechllm.bin.analyse import listening, next_tokens, writing
+from speechllm.bin import analyse
+from speechllm.bin.analyse import describe_writing, listening, next_tokens, writing
 from speechllm.bin.recognize import Output, load_feats
 from speechllm.data.fbank import Fbank
 from speechllm.data.rows import Row
+from speechllm.errors import UserError
 
 
 @pytest.mark.parametrize("num_rows", [2, 3, 8])
@@ -99,3 +101,26 @@ def test_writing_sees_what_the_adapters_change():
     nlls, _ = next_tokens(base, rows[:1], "cpu")
     expected = [-float(log_probs[i, token]) for i, token in enumerate([5, 6, 7])]
     assert nlls[0].tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_llm_that_is_not_the_one_before_is_told_loudly():
+    llm, base = tiny_llama(), tiny_llama()
+    rows = [[1, 5, 6, 7], [1, 9, 3]]
+    same = writing(llm, base, rows, "cpu")
+    assert "bit by bit that of the LLM before" in describe_writing(same, finetuned=False)
+    with torch.no_grad():
+        next(llm.parameters()).add_(0.1)
+    report = writing(llm, base, rows, "cpu")
+    assert not report["equal_without_adapters"]
+    told = describe_writing(report, finetuned=False).splitlines()
+    assert told[0].startswith(f"perplexity of text {report['perplexity']:.2f}, without")
+    assert told[1].startswith("WARNING: without the adapters it is NOT the LLM before")
+    told = describe_writing(report, finetuned=True)
+    assert "expected: llm.finetune is true" in told and "WARNING" not in told
+
+
+@pytest.mark.parametrize("option", ["num_plots", "listen_utts", "robust_utts"])
+def test_less_than_no_utterances_are_refused(option):
+    options = ["--model", "none", "--out", "none", f"--{option}", "-1", "none"]
+    with pytest.raises(UserError, match=f"--{option}: -1 should be at least 0"):
+        analyse.main(options)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import tiny_speech_llm
+from helpers import FRAMES_PER_WORD, make_number_set, tiny_speech_llm
+from speechllm.bin.recognize import Output
 from speechllm.bin.training import (
+    heard_at_once,
     hidden_matrices,
     limit_steps,
     masking_shares,
@@ -15,6 +17,7 @@ from speechllm.bin.training import (
     validator,
 )
 from speechllm.config import OptimConfig
+from speechllm.data.manifest import Manifest
 from speechllm.errors import UserError
 from speechllm.train.distributed import Setup
 
@@ -73,3 +76,30 @@ def test_chinese_is_scored_by_characters_where_the_tokenizer_says_so():
 def test_a_tokenizer_that_is_not_there_stops_before_the_training():
     with pytest.raises(UserError, match="BLEU tokenizer '14a'"):
         validator("nowhere", None, None, None, 1, 1, setup(1), "bleu", "14a")
+
+
+def test_validation_hears_no_utterance_that_is_longer_than_a_window(tmp_path, capsys):
+    num_words = {"s-a": 3, "s-b": 200, "s-c": 5, "s-d": 6, "s-e": 201}
+    make_number_set(tmp_path / "dev", {u: "7 " * (n - 1) + "7" for u, n in num_words.items()})
+    heard = []
+
+    def recognize(rows):
+        heard.extend(row.utt_id for row in rows)
+        return [Output(row.text, "ok") for row in rows]
+
+    def validate(window):
+        heard.clear()
+        options = (lambda row: row.text, torch.nn.Linear(1, 1), 1000, 100, setup(1))
+        return validator(tmp_path / "dev", recognize, *options, window=window)(0)
+
+    longest = 5 * FRAMES_PER_WORD / 100  # seconds
+    assert validate(longest) == {"wer": 0.0}
+    assert sorted(heard) == [u for u, n in num_words.items() if n <= 5]
+    told = capsys.readouterr().out
+    assert told.count("left out: 3 of 5 utterances of ") == 1 and "first: s-b" in told
+    validate(0.0)
+    assert sorted(heard) == list(num_words) and capsys.readouterr().out == ""
+    manifest = Manifest(tmp_path / "dev/manifest.arrow")
+    assert heard_at_once(manifest, 80.0, tell=False).tolist() == [0, 1, 2, 3]
+    with pytest.raises(UserError, match="dev/manifest.arrow: all 5 utterances are longer than"):
+        heard_at_once(manifest, 1.0)

@@ -15,7 +15,6 @@ from speechllm.decode.rescore import (
     order,
     text_scores,
     tune,
-    tune_by,
 )
 
 
@@ -59,7 +58,10 @@ def test_weights_choose(weights, want):
 
 
 def test_tuning_takes_the_smallest_weight_with_the_fewest_errors():
-    best, tried = tune(LLM, CTC, NUM_WORDS, ERRORS)
+    def cost(places):
+        return sum(row[i] for row, i in zip(ERRORS, places, strict=True))
+
+    best, tried = tune(cost, LLM, CTC, NUM_WORDS)
     # the second hypothesis wins from -1 + w - 9 w < -1.5 + 1.5 w - 3 w, w > 1 / 13
     assert best == Weights(0.1, 0.0)
     assert tried[Weights(0.0, 0.0)] == 2 and tried[best] == 0
@@ -99,7 +101,7 @@ def test_tuning_by_any_cost_tries_everything_and_takes_the_simplest_of_the_best(
     def cost(places):
         return sum(a != b for a, b in zip(places, wanted, strict=True))
 
-    best, tried = tune_by(cost, LLM, CTC, NUM_WORDS)
+    best, tried = tune(cost, LLM, CTC, NUM_WORDS, (0.0, 0.5, 1.0))
     assert len(tried) == 21 * 4 * 3 and tried[best] == min(tried.values()) == 0
     cheaper = [w for w, c in tried.items() if c == 0]
     assert best == min(cheaper, key=lambda w: (w.ctc, w.word_score, w.length_norm))

@@ -96,6 +96,22 @@ def test_windows_that_agree_on_nothing_keep_their_halves():
     assert join_windows([(0, 100), (60, 100)], [[], []]) == []
 
 
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [((0, 30), (20, 12)), ((0, 12), (2, 30)), ((0, 30), (20, 30)), ((5, 20), (9, 16))],
+)
+def test_windows_of_two_lengths_that_agree_on_nothing_cover_the_time_once(left, right):
+    """A word for each frame: as many are kept as there are frames, and the seam is in the middle of the overlap."""
+    words = [
+        [f"{name}{i}" for i in range(first, first + n)]
+        for name, (first, n) in zip("lr", (left, right), strict=True)
+    ]
+    joined = join_windows([left, right], words)
+    middle = (right[0] + sum(left)) // 2
+    assert joined == words[0][: middle - left[0]] + words[1][middle - right[0] :]
+    assert [int(word[1:]) for word in joined] == list(range(left[0], sum(right)))
+
+
 def test_common_words_of_known_lists():
     assert common_words("x a b c y".split(), "z a b c".split()) == [(1, 1), (2, 2), (3, 3)]
     assert common_words(["a"], ["b"]) == []

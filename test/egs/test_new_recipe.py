@@ -99,6 +99,30 @@ def test_kaldi_sets_are_taken_as_they_are(tmp_path, prepare):
         assert {u.lang for u in utts} == {"ja"}
 
 
+@pytest.mark.parametrize("num_speakers", [1, 20])
+def test_every_language_of_a_single_directory_is_in_every_set(tmp_path, prepare, num_speakers):
+    """Ninety utterances of one language, five of another and three of one that nobody asked for."""
+    langs = ["ru"] * 90 + ["uk"] * 5 + ["be"] * 3
+    ids = [f"u{i:02}" for i in range(len(langs))]
+    recording = {"wav.scp": dict.fromkeys(ids, str(audio(tmp_path / "a.wav")))}
+    spks = {
+        u: f"{lang}{i % num_speakers:02}"
+        for i, (u, lang) in enumerate(zip(ids, langs, strict=True))
+    }
+    tables = {"utt2lang": dict(zip(ids, langs, strict=True)), "utt2spk": spks}
+    write_kaldi(tmp_path, dict.fromkeys(ids, "слово"), **recording, **tables)
+    sets = {n: prepare(tmp_path, tmp_path / "data" / n, n, langs="uk ru") for n in SETS}
+    found = [u.utt_id for utts in sets.values() for u in utts]
+    assert len(found) == len(set(found)) == 95
+    for utts in (sets["dev"], sets["test"]):
+        assert sum(u.lang == "uk" for u in utts) == 1
+        assert 9 <= sum(u.lang == "ru" for u in utts) <= 13
+    only = prepare(tmp_path, tmp_path / "only", "dev", langs="ru")  # other languages change nothing
+    assert only == [u for u in sets["dev"] if u.lang == "ru"]
+    (tmp_path / "utt2lang").write_text("".join(f"{u} ru\n" for u in ids), encoding="utf-8")
+    assert "0 utterances of uk cannot be shared" in message(prepare, tmp_path, langs="ru uk")
+
+
 def message(prepare, tmp_path, **options) -> str:
     with pytest.raises(UserError) as error:
         prepare(tmp_path, tmp_path / "data", **options)
@@ -109,7 +133,7 @@ def message(prepare, tmp_path, **options) -> str:
 def test_wrong_corpora_are_one_clear_line(tmp_path, prepare):
     assert "has neither train/wav.scp nor wav.scp nor transcripts.tsv" in message(prepare, tmp_path)
     write_transcripts(tmp_path, 2, 1)
-    assert "2 utterances cannot be shared out" in message(prepare, tmp_path)
+    assert "2 utterances of ru cannot be shared out" in message(prepare, tmp_path)
     write_transcripts(tmp_path, 5, 1)
     assert "holds one language, but --langs is 'ru uk'" in message(prepare, tmp_path, langs="ru uk")
     lines = (tmp_path / "transcripts.tsv").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from recipes.conftest import run
 
-from speechllm.bin import compile_manifest, decode, decode_ngram, longform, train_ctc
+from speechllm.bin import analyse, compile_manifest, decode, decode_ngram, longform, train_ctc
 from speechllm.data.tables import read_table, write_table
 from speechllm.errors import UserError
 from speechllm.score.nbest import read_nbest
@@ -214,6 +214,21 @@ def test_stage_8_says_what_noise_does(finished):
     for case in report["conditions"]:
         assert case.keys() == {"kind", "level", "ctc", "llm"} and case["llm"] > 0
     assert (recipe / "exp/small/analysis/robustness.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_analysis_leaves_out_what_is_longer_than_a_window(finished, tmp_path, capsys):
+    recipe, _ = finished
+    frames = [int(n) for n in read_table(recipe / "data/small/test/utt2num_frames").values()]
+    window = sorted(frames)[len(frames) // 2]
+    options = ["--num_plots", 1, "--listen_utts", 0, "--robust_utts", 2, "--window", window / 100]
+    options += ["--overlap", 0, "--fbank_config", recipe / "conf/mini/fbank.yaml"]
+    options += ["--model", recipe / "exp/small/llm", "--max_tokens_per_second", 1]
+    options += ["--out", tmp_path, recipe / "data/small/test"]
+    analyse.main([str(word) for word in options])
+    kept = sum(n <= window for n in frames)
+    assert 0 < kept < len(frames)
+    assert json.loads((tmp_path / "alignment.json").read_text())["num_utts"] == kept
+    assert f"left out: {len(frames) - kept} of {len(frames)} utterances" in capsys.readouterr().out
 
 
 SHARED = ["--langs", "en de", "--data", "data/small", "--ctc", "exp/small/ctc"]

@@ -210,6 +210,27 @@ def test_compare_agrees_with_score_on_the_interval(exp, capsys):
     assert float(high) == pytest.approx(row["high"], abs=5)
 
 
+def test_compare_with_a_system_without_errors_prints_numbers(exp, capsys):
+    refs = {line.split()[0]: line for line in (exp / "ref/text").read_text().splitlines()}
+    for name, num_wrong in (("right", 0), ("nearly", 1)):
+        (exp / name).mkdir()
+        lines = [f"{u} xx" if i < num_wrong else refs[u] for i, u in enumerate(sorted(refs))]
+        (exp / name / "text").write_text("\n".join(lines) + "\n")
+    args = ["--ref", f"{exp}/ref", "--num_samples", "500", "--langs", "de"]
+    for a, b, change, bounds in (
+        ("nearly", "right", "-100.0 %", "[-100.0, +0.0]"),
+        ("right", "nearly", "+inf %", "[+0.0, +inf]"),
+        ("nearly", "good", None, "+inf]"),  # one wrong utterance is not drawn in a third of samples
+    ):
+        compare.main([*args, "--hyp_a", f"{exp}/{a}", "--hyp_b", f"{exp}/{b}"])
+        text = capsys.readouterr().out
+        (line,) = (line for line in text.splitlines() if line.startswith("| de"))
+        row = [cell.strip() for cell in line.split("|")]
+        assert "nan" not in text and ("inf: a makes no error" in text) == ("inf" in bounds)
+        assert change is None or row[6] == change
+        assert row[7].endswith(bounds)
+
+
 def test_compare_takes_bleu_without_segments(exp, capsys):
     table = run_compare(exp, capsys, "bad", "good", "--metric", "bleu", "--langs", "en")
     assert list(table) == ["lang", "----", "en"] and len(table["en"]) == 9
@@ -253,7 +274,7 @@ def run_rescore(folder, *extra):
 
 def test_rescoring_finds_weights_that_lose_no_word(decoded, capsys):
     report = run_rescore(decoded)
-    rates = report["wer_of_ref"]
+    rates = report["wer_of_dev"]
     assert rates["oracle"] == rates["rescored"] == 0
     assert rates["as decoded"] == pytest.approx(100 * 1 / 5)
     assert rates["LLM alone"] == pytest.approx(100 * 2 / 5)
@@ -261,6 +282,49 @@ def test_rescoring_finds_weights_that_lose_no_word(decoded, capsys):
     for part in ("dev", "test"):
         assert (decoded / "out" / part / "text").read_text() == "s-0 a b\ns-1 c d e\n"
     assert "rescored 0.00" in capsys.readouterr().out
+
+
+def test_rates_are_the_plain_mean_over_languages_as_in_the_results(decoded, capsys):
+    """German has one word, English three; each is half of the mean, on dev and on the test set with a reference."""
+    (decoded / "ref/text").write_text("s-0 ja\ns-1 c d e\n")
+    (decoded / "ref/utt2lang").write_text("s-0 de\ns-1 en\n")
+    shutil.copytree(decoded / "ref", decoded / "test_ref")
+    (decoded / "test_ref/text").write_text("s-0 a b\ns-1 c x\n")
+    report = run_rescore(decoded, "--test_ref", decoded / "test_ref")
+    # "a b b" is three errors of one word, "a b" two, "d e" one of three
+    rates = {"as decoded": 300, "LLM alone": 300 + 100 / 3, "rescored": 200, "oracle": 200}
+    assert report["wer_of_dev"] == pytest.approx({name: rate / 2 for name, rate in rates.items()})
+    assert min(cost for *_, cost in report["costs_of_tried"]) == 100
+    # of test, "a b b" is one error of two words, and "c e" the best of "c d e", "c e" and "d e"
+    rates = {"as decoded": 50 + 100, "LLM alone": 50 + 100, "rescored": 0 + 100, "oracle": 0 + 50}
+    assert report["wer_of_test"] == pytest.approx({name: rate / 2 for name, rate in rates.items()})
+    assert "test, WER: as decoded 75.00, LLM alone 75.00, rescored 50.00, oracle 25.00" in (
+        capsys.readouterr().out
+    )
+    out = decoded / "scored"
+    for part, ref in (("dev", "ref"), ("test", "test_ref")):
+        folders = [f"rescored={decoded}/out/{part}", f"decoded={decoded}/{part}"]
+        options = ["--ref", f"{decoded}/{ref}", "--set", part, "--out", f"{out}", "--hyp", *folders]
+        score.main([*options, "--num_samples", "10"])
+        rows = json.loads((out / "results.json").read_text())
+        for system, name in (("rescored", "rescored"), ("decoded", "as decoded")):
+            cells = {"system": system, "lang": "avg", "metric": "wer", "normalised": True}
+            rate = value(rows, set=part, **cells)
+            assert rate == pytest.approx(report[f"wer_of_{part}"][name], abs=1e-3)
+
+
+def test_a_reward_per_word_counts_characters_of_scripts_without_spaces(decoded):
+    """Neither score alone finds what was said; a reward of 2 for each character does."""
+    texts, said = ["一", "一二三", "一二三四"], "s-0 一二三\ns-1 一二三\n"
+    scores = {name: [[-1.0, -4.0, -9.0]] * 2 for name in ("llm", "ctc")}
+    for part in ("dev", "test"):
+        lists = nbest.Nbest(["s-0", "s-1"], [texts] * 2, scores)
+        nbest.write_nbest(decoded / part / "nbest", lists)
+    (decoded / "ref/text").write_text(said)
+    (decoded / "ref/utt2lang").write_text("s-0 zh\ns-1 zh\n")
+    report = run_rescore(decoded)
+    assert report["word_score"] == 2 and report["wer_of_dev"]["rescored"] == 0
+    assert (decoded / "out/test/text").read_text() == said
 
 
 @pytest.mark.parametrize(
@@ -271,6 +335,8 @@ def test_rescoring_finds_weights_that_lose_no_word(decoded, capsys):
         (["--hyp", "greedy"], "nbest"),
         (["--hyp", "beams"], "no ctc_score; decode with num_beams"),
         (["--hyp", "other"], "2 of 2 utterances have no hypothesis, first: s-0"),
+        (["--hyp", "deeper/test"], "OUT/test is already that of .*deeper/test; call the command"),
+        (["--test_ref", "ref2"], "--test_ref .*ref2: its utterances are not those of a decoded"),
     ],
     ids=str,
 )
@@ -282,7 +348,13 @@ def test_rescoring_says_what_is_missing(decoded, options, message):
     lists = nbest.Nbest(["t-0"], [["a"]], {"llm": [[0.0]], "ctc": [[0.0]]})
     nbest.write_nbest(decoded / "other/nbest", lists)
     (decoded / "other/text").write_text("t-0 a\n")
-    words = [str(decoded / w) if w in ("greedy", "beams", "other") else w for w in options]
+    shutil.copytree(decoded / "dev", decoded / "deeper/test")
+    shutil.copytree(decoded / "ref", decoded / "ref2")
+    for name in ("text", "utt2lang", "utt2spk"):
+        (decoded / "ref2" / name).write_text("t-0 t\n")
+    words = [
+        w if w.startswith("--") or "," in w or w == "llm" else str(decoded / w) for w in options
+    ]
     with pytest.raises(UserError, match=message):
         run_rescore(decoded, *words)
 
@@ -299,7 +371,7 @@ def test_a_decoders_lists_are_rescored_by_bleu(decoded):
     for part in ("dev", "test"):
         nbest.write_nbest(decoded / part / "nbest", nbest.Nbest(["s-0", "s-1"], texts, scores))
     report = run_rescore(decoded, "--scores", "decoder,llm", "--metric", "bleu")
-    rates = report["bleu_of_ref"]
+    rates = report["bleu_of_dev"]
     assert rates["rescored"] == pytest.approx(100) and rates["decoder alone"] < 50
     assert 0 < report["llm_weight"] < 1 and "oracle" not in rates
     for part in ("dev", "test"):
@@ -315,7 +387,7 @@ def test_lists_are_rescored_with_the_tokenizer_of_their_language(decoded):
     found = []
     for tokenize in ("13a", "zh"):
         report = run_rescore(decoded, "--metric", "bleu", "--tokenize", tokenize)
-        found.append(report["bleu_of_ref"]["as decoded"])
+        found.append(report["bleu_of_dev"]["as decoded"])
     assert found[0] < 50 < found[1]
 
 

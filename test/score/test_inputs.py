@@ -106,6 +106,16 @@ def test_wrong_tables_name_the_line(tmp_path, content, message):
         read_table(tmp_path / "text")
 
 
+def test_a_file_in_the_place_of_a_folder_is_named(data_dir, tmp_path):
+    with pytest.raises(UserError, match=r"test/text: is no folder; name the one that holds text$"):
+        read_reference(data_dir / "text")
+    with pytest.raises(UserError, match=r"test/text: is no folder; name the one that holds text$"):
+        read_hypotheses(data_dir / "text", read_reference(data_dir))
+    (tmp_path / "outer/text").mkdir(parents=True)
+    with pytest.raises(UserError, match="outer/text: is a folder, should be a file"):
+        read_table(tmp_path / "outer/text")
+
+
 def test_windows_line_ends_are_no_part_of_the_text(tmp_path):
     (tmp_path / "text").write_bytes(b"a x y\r\nb\r\n")
     assert read_table(tmp_path / "text") == {"a": "x y", "b": ""}

@@ -8,7 +8,8 @@ import pytest
 from speechllm.errors import UserError
 from speechllm.score.inputs import Reference
 from speechllm.score.metrics import make_metric
-from speechllm.score.nbest import Nbest, count_errors, error_rate, oracle, read_nbest, write_nbest
+from speechllm.score.nbest import Nbest, count_errors, mean_value, oracle, read_nbest, write_nbest
+from speechllm.score.normalize import split_words
 
 UTTS = ["de_01_a-1", "en_01_a"]
 NBEST = Nbest(
@@ -24,6 +25,13 @@ REFERENCE = Reference(
 )
 
 
+WER = make_metric("wer")
+
+
+def wer_of(counts, places) -> float:
+    return mean_value(counts, places, REFERENCE, WER)
+
+
 def test_lists_come_back(tmp_path):
     write_nbest(tmp_path / "nbest", NBEST)
     assert read_nbest(tmp_path / "nbest", UTTS) == NBEST
@@ -33,19 +41,34 @@ def test_lists_come_back(tmp_path):
 
 
 def test_oracle_is_the_best_of_all_choices():
-    counts = count_errors(NBEST, REFERENCE, make_metric("wer"))
+    counts = count_errors(NBEST, REFERENCE, WER)
     best = oracle(counts)
     assert best == [0, 2]
     choices = itertools.product(*(range(len(texts)) for texts in NBEST.texts))
-    assert error_rate(counts, best) == min(error_rate(counts, list(c)) for c in choices) == 0
-    assert error_rate(counts, [0, 0]) == pytest.approx(100 * 1 / 5)
-    assert error_rate(counts, [1, 1]) == pytest.approx(100 * 4 / 5)
+    assert wer_of(counts, best) == min(wer_of(counts, list(c)) for c in choices) == 0
+    # two German and three English words: the plain mean of the languages, not of the words
+    assert wer_of(counts, [0, 0]) == pytest.approx((0 + 100 / 3) / 2)
+    assert wer_of(counts, [1, 1]) == pytest.approx((100 / 2 + 100) / 2)
     assert NBEST.chosen(best) == {"de_01_a-1": "ein Haus", "en_01_a": "a b c"}
 
 
 def test_case_counts_in_the_raw_form():
-    counts = count_errors(NBEST, REFERENCE, make_metric("wer"), normalised=False)
-    assert error_rate(counts, [0, 2]) == pytest.approx(100 * 1 / 5)
+    counts = count_errors(NBEST, REFERENCE, WER, normalised=False)
+    assert wer_of(counts, [0, 2]) == pytest.approx((100 / 2 + 0) / 2)
+
+
+@pytest.mark.parametrize("lang", ["zh", "ja", "th", "en", "ru", "ko"])
+def test_words_are_counted_as_those_of_the_wer(lang):
+    texts = {
+        "zh": ["我用 python 写", "你好", ""],
+        "ja": ["そうです ね", "東京タワー 2"],
+        "th": ["สวัสดี"],
+        "en": ["it's a wheel-chair", " two  words "],
+        "ru": ["доброе утро"],
+        "ko": ["안녕 하세요"],
+    }[lang]
+    nbest = Nbest(["u"], [texts], {})
+    assert nbest.num_words() == [[len(split_words(text, lang)) for text in texts]]
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,15 @@ def test_draws_repeat_and_are_paired_between_systems():
     np.testing.assert_array_equal(3 * one, two[:, 2:])
 
 
+@pytest.mark.parametrize("num_infinite", [0, 10, 40, 500, 990, 1000])
+def test_bounds_are_infinite_where_samples_are(num_infinite):
+    samples = np.append(np.linspace(-50, 50, 1000 - num_infinite), np.full(num_infinite, math.inf))
+    low, high = significance.interval(np.random.default_rng(0).permutation(samples))
+    assert math.isinf(low) == (num_infinite > 975) and math.isinf(high) == (num_infinite > 25)
+    if not math.isinf(low):
+        assert abs(low - sorted(samples)[24]) < 2.6  # one step where samples are fewest
+
+
 def test_relative_change_without_errors():
     a, b = np.array([10.0, 0.0, 0.0, 4.0]), np.array([8.0, 0.0, 1.0, 0.0])
     assert significance.relative_change(a, b).tolist() == [-20.0, 0.0, math.inf, -100.0]
@@ -109,6 +118,17 @@ def test_mapsswe_of_a_system_with_itself_finds_nothing():
     assert (outcome.mean_difference, outcome.z, outcome.p) == (0.0, 0.0, 1.0)
     clean = [np.zeros(5, dtype=int)]
     assert significance.mapsswe(clean, clean).p == 1.0
+
+
+@pytest.mark.parametrize(("num_segments", "difference"), [(1, -1), (2, -1), (3, 1), (9, -2)])
+def test_mapsswe_without_deviation_is_the_sign_test(num_segments, difference):
+    nothing, wrong = np.zeros(9, dtype=int), np.zeros(9, dtype=int)
+    wrong[3 : 2 * abs(difference) + 3 : 2] = 1
+    a, b = [nothing] * num_segments, [wrong] * num_segments
+    outcome = significance.mapsswe(*(a, b) if difference > 0 else (b, a))
+    assert (outcome.num_segments, outcome.mean_difference) == (num_segments, difference)
+    assert outcome.z is None
+    assert outcome.p == pytest.approx(stats.binomtest(0, num_segments).pvalue)
 
 
 def test_mapsswe_splits_segments_at_two_good_words():

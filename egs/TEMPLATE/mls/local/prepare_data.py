@@ -6,7 +6,7 @@ Several languages need utt2lang.
 
 DIR holds one of
   train/ dev/ test/   Kaldi data directories: wav.scp and text; segments, utt2spk, utt2lang where there are
-  wav.scp, text ...   a single one, of which a tenth becomes dev and another tenth test
+  wav.scp, text ...   a single one, of which a tenth of each language becomes dev and another tenth test
   transcripts.tsv     lines of audio file, tab, text, and after another tab the speaker if known; split likewise
 """
 
@@ -22,9 +22,7 @@ from speechllm.errors import UserError
 from speechllm.score.normalize import normalize
 
 TRANSCRIPTS = ("transcripts.tsv", "transcripts.txt")
-HELD_OUT = (
-    0.1  # share of the utterances that becomes dev, and again test, where the corpus has no sets
-)
+HELD_OUT = 0.1  # share of a language's utterances that becomes dev, and again test, where the corpus has no sets
 MIN_SPEAKERS = 10  # with fewer, dev and test take utterances of the same speakers as train
 
 
@@ -106,14 +104,18 @@ def read_transcripts(path: Path, langs: list[str]) -> Iterator[Utterance]:
         yield Utterance(full_id, spk_id or utt_id, rest[0], find_audio(name, path.parent), langs[0])
 
 
-def choose(utts: list[Utterance], wanted: str) -> list[Utterance]:
-    """The utterances of one set, of a corpus that has no sets: the same each time, whole speakers if there are many.
+def choose(utts: list[Utterance], lang: str, wanted: str) -> list[Utterance]:
+    """The utterances of one language in one set, of a corpus that has no sets: the same each time, whole speakers if
+    there are many.
 
     Raises:
         UserError: too few to make three sets of.
     """
+    utts = [utt for utt in utts if utt.lang == lang]
     if len(utts) < 3:
-        raise UserError(f"{len(utts)} utterances cannot be shared out among train, dev and test")
+        raise UserError(
+            f"{len(utts)} utterances of {lang} cannot be shared out among train, dev and test"
+        )
     by_speaker = len({utt.spk_id for utt in utts}) >= MIN_SPEAKERS
     groups: dict[str, list[Utterance]] = {}
     for utt in utts:
@@ -124,7 +126,9 @@ def choose(utts: list[Utterance], wanted: str) -> list[Utterance]:
         short = [s for s in ("dev", "test") if len(sets[s]) < max(1, HELD_OUT * len(utts))]
         sets[short[0] if short else "train"] += groups[name]
     if not sets["train"]:
-        raise UserError(f"{len(utts)} utterances of {len(groups)} speakers leave none to train on")
+        raise UserError(
+            f"{len(utts)} utterances of {len(groups)} speakers of {lang} leave none to train on"
+        )
     return sets[wanted]
 
 
@@ -137,10 +141,11 @@ def read_corpus(corpora: Path, langs: list[str], wanted: str) -> list[Utterance]
     if (corpora / wanted / "wav.scp").is_file():
         return list(read_kaldi(corpora / wanted, langs))
     if (corpora / "wav.scp").is_file():
-        return choose(list(read_kaldi(corpora, langs)), wanted)
+        utts = list(read_kaldi(corpora, langs))
+        return [utt for lang in langs for utt in choose(utts, lang, wanted)]
     for name in TRANSCRIPTS:
         if (corpora / name).is_file():
-            return choose(list(read_transcripts(corpora / name, langs)), wanted)
+            return choose(list(read_transcripts(corpora / name, langs)), *langs, wanted)
     raise UserError(
         f"--corpora {corpora}: has neither {wanted}/wav.scp nor wav.scp nor {TRANSCRIPTS[0]}; "
         "local/prepare_data.py --help says what it can be"
