@@ -231,7 +231,7 @@ def _finish(
     start: Mapping,
     start_share: float,
 ):
-    """Write ``best/``: the best checkpoints' average, the best one, or, unvalidated, the last; or what is mixed of it."""
+    """Write ``best/``: the best checkpoints' average, the best one, or, unvalidated, the last; or a mixture of it."""
     source, what, best_score = run.last, f"step {progress.step}", math.inf
     if scores_now is not None:
         best_score, best_step = progress.best[0]
