@@ -1,6 +1,7 @@
 """Every YAML of every recipe loads; every paper-size model is built without memory and has the size it should."""
 
 import importlib
+import re
 import shlex
 from pathlib import Path
 
@@ -141,11 +142,18 @@ def test_paper_audio_encoder_has_four_layers_of_the_stated_sizes():
     assert speech.encoder.time_steps == [(3, 2), (3, 2)]  # stride 4
 
 
+def millions_in(label: str) -> list[int]:
+    """The sizes that the label of a table's row states."""
+    return [int(number) for number in re.findall(r"(\d+)M", label)]
+
+
 def test_paper_baseline_has_the_published_size():
     pytest.importorskip("espnet2")
     with torch.device("meta"):
         model = build.build_encoder_decoder(covost2("train_encoder_decoder"), 5000, 80)
     assert 230e6 < count(model) < 250e6  # "240 M" of arXiv:2307.03917
+    spec = read_spec(ROOT / "egs/covost2/conf/paper/tables/5.yaml")
+    assert millions_in(spec.rows[0].label) == [round(count(model) / 1e6)]
 
 
 def test_paper_model_from_scratch_has_the_published_size(tmp_path):
@@ -155,8 +163,12 @@ def test_paper_model_from_scratch_has_the_published_size(tmp_path):
     LlamaConfig().save_pretrained(tmp_path)
     with torch.device("meta"):
         llm = build.build_llm(config.llm, str(tmp_path))
-    build.adapt_llm(llm, config.lora, config.llm)
+        ctc = build.build_ctc_model(covost2("train_ctc"), 5000, 80)
+        model = build.build_speech_llm(config, ctc.speech, llm, ctc_head=ctc.head)
     assert 140e6 < count(llm, trainable_only=True) == count(llm) < 160e6  # "150 M"
+    learns = count(model, trainable_only=True)
+    parts = learns, count(llm), count(model.adaptor), count(model) - learns
+    assert millions_in(row.label) == [round(n / 1e6) for n in parts]
 
 
 def test_sizes_that_a_family_does_not_have_are_named(tmp_path):

@@ -66,7 +66,7 @@ fi
 
 base_llm=${llm:-${exp}/chat_llm} own_llm=$([ -n "${llm}" ] || echo "${exp}/chat_llm") # made here, where none is named
 if run_stage 3 "train tokenizer" "${data}/train/text" "${conf}"/{tokenizer.yaml,llm.yaml?} -- "${llm}" "${mini_llm_opts}"; then
-    [ -z "${llm}" ] || python -m speechllm.bin.check_llm "${llm}"
+    [ -z "${llm}" ] || python -m speechllm.bin.check_llm --chat "${llm}"
     python -m speechllm.bin.train_tokenizer --config "${conf}/tokenizer.yaml" --text "${data}/train/text" --out "${exp}/units.model"
     [ -n "${llm}" ] || ${train_cmd} "${exp}/log/chat_llm.log" python -m speechllm.bin.make_mini_llm \
         --config "${conf}/llm.yaml" --text "${data}/train/text" --out "${base_llm}" ${mini_llm_opts}
@@ -106,11 +106,11 @@ fi
 score="python -m speechllm.bin.score_chat --decode ${exp}/decode --out ${exp} --commands ${exp}/commands"
 converse="speechllm.bin.converse --config ${conf}/chat.yaml --fbank_config ${conf}/fbank.yaml --model ${exp}/llm --ctc ${ctc} --out ${exp}/decode ${chat_opts}"
 if run_stage 7 "decode" "${ctc}/best" "${exp}/llm/best" "${conf}"/{chat,fbank}.yaml "${data}"/{dev,test}/dialogues.jsonl -- "${chat_opts}"; then
-    ${decode_cmd} --gpu "${one_gpu}" "${exp}/log/decode.log" ${decode} ${converse} {dev="${data}/dev",test="${data}/test"}/dialogues.jsonl
+    ${decode_cmd} --gpu "${one_gpu}" "${exp}/log/decode.log" ${decode} ${converse} --own_ctc {dev="${data}/dev",test="${data}/test"}/dialogues.jsonl
     finish_stage "${exp}"/decode/*/{dev,test}/text
 fi
 
-if run_stage 8 "score" "${exp}"/decode/{text,cascade,audio}/{dev,test}/{text,utt2status} "${data}"/{dev,test}/dialogues.jsonl; then
+if run_stage 8 "score" "${exp}"/decode/{{text,cascade,audio}/{dev,test}/{text,utt2status},cascade-llm/{dev,test}/text?} "${data}"/{dev,test}/dialogues.jsonl; then
     list_commands >"${exp}/commands"
     for set in dev test; do
         ${score} --set "${set}" "${data}/${set}/dialogues.jsonl"

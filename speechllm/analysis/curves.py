@@ -1,5 +1,6 @@
-"""Picture of a table: curves where its axis is a number, bars where it is not."""
+"""Picture of a table: curves where its axis is a number, a line for each row where it is not."""
 
+import textwrap
 from pathlib import Path
 
 
@@ -18,8 +19,12 @@ def plot_table(rows: list[dict], title: str, axis: str, path: Path, unit: str = 
 
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
     if any(row["x"] is None for row in rows):
-        axes.barh([row["label"] for row in rows], [row["value"] for row in rows], xerr=spans(rows))
+        labels = [textwrap.fill(row["label"], 36) for row in rows]
+        values = [row["value"] for row in rows]
+        axes.errorbar(values, range(len(rows)), xerr=spans(rows), fmt="o", capsize=3)
+        axes.set_yticks(range(len(rows)), labels)
         axes.invert_yaxis()
+        axes.grid(axis="y", alpha=0.3)
         axes.set_xlabel(unit)
     else:
         curves: dict[str, list[dict]] = {}
@@ -34,8 +39,7 @@ def plot_table(rows: list[dict], title: str, axis: str, path: Path, unit: str = 
             axes.legend()
         axes.set_xlabel(axis)
         axes.set_ylabel(unit)
-        axes.set_ylim(bottom=0)
-    axes.set_title(title)
+    figure.suptitle(title)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
 

@@ -119,13 +119,22 @@ def listening(
 
     Args:
         make_recognizer: from a loader of features to a recognizer, see bin/recognize.py.
+
+    Returns:
+        per audio the average over languages, and in ``own_against_shuffled`` the change from shuffled to own as in
+        results.json, of errors in percent, else in points, with the 95 % interval of a paired bootstrap; None where
+        it is infinite.
     """
+    from pathlib import Path
+
     import numpy as np
 
     from speechllm.analysis.listening import silenced, with_other_audio
     from speechllm.bin.recognize import load_feats
-    from speechllm.bin.training import mean_score
     from speechllm.data.sampler import batches_in_order
+    from speechllm.score.evaluate import AVERAGE, score_rows
+    from speechllm.score.inputs import Reference
+    from speechllm.score.metrics import make_metric
 
     report = {"num_utts": len(rows), "metric": metric}
     cases = {
@@ -133,16 +142,23 @@ def listening(
         "shuffled": (with_other_audio(rows), load_feats),
         "silent": (rows, silenced(load_feats)),
     }
+    hyps = {audio: [""] * len(rows) for audio in cases}
     for audio, (heard, load) in cases.items():
-        recognize, pairs = make_recognizer(load), []
+        recognize = make_recognizer(load)
         for batch in batches_in_order(np.array([r.num_frames for r in heard]), batch_frames):
             outputs = recognize([heard[i] for i in batch])
-            pairs += [
-                (rows[i].lang, rows[i].text, output.text)
-                for i, output in zip(batch, outputs, strict=True)
-            ]
-        report[audio] = mean_score(pairs, metric, tokenize)
-    return report
+            for i, output in zip(batch, outputs, strict=True):
+                hyps[audio][i] = output.text
+    texts, langs, spk_ids = ([getattr(row, k) for row in rows] for k in ("text", "lang", "spk_id"))
+    utt_ids, order = [row.utt_id for row in rows], sorted(set(langs))
+    reference = Reference(utt_ids, texts, langs, spk_ids, Path(), order)
+    scorer = make_metric(metric, tokenize)
+    scored = score_rows(reference, hyps, scorer, scorer.is_error, baseline="shuffled")
+    found = {(row["system"], row["metric"]): row for row in scored if row["lang"] == AVERAGE}
+    report |= {audio: found[audio, metric]["value"] for audio in cases}
+    against = found.get(("own", f"{metric}_vs_shuffled"), {})
+    against = {key: against.get(key) for key in ("value", "low", "high")}
+    return report | {"own_against_shuffled": None if None in against.values() else against}
 
 
 def next_tokens(llm, rows: list[list[int]], device) -> tuple[list, list]:
@@ -290,8 +306,12 @@ def main(argv=None):
             plot_distortion(conditions, out / "robustness.png", UNITS[args.metric])
     for name, report in reports.items():
         replace_text(out / f"{name}.json", json.dumps(report, indent=1))
-    if rates := reports.get("listening", {}):
-        rates = ", ".join(f"{audio} {rates[audio]:.1f}" for audio in ("own", "shuffled", "silent"))
+    if heard := reports.get("listening"):
+        rates = ", ".join(f"{audio} {heard[audio]:.1f}" for audio in ("own", "shuffled", "silent"))
+        if gain := heard["own_against_shuffled"]:
+            unit = " %" if make_metric(args.metric).is_error else ""
+            low, high = (f"{gain[k]:+.1f}" for k in ("low", "high"))
+            rates += f"; own against shuffled {gain['value']:+.1f}{unit} [{low}, {high}]"
         print(f"{args.metric.upper()} with audio {rates}")
     if "writing" in reports:
         print(describe_writing(reports["writing"], llm_config.finetune))

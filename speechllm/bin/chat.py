@@ -2,16 +2,18 @@
 
 python -m speechllm.bin.chat --model exp/mini/llm
 
-A line is a turn: text, /audio FILE, or text and then /audio FILE. The LLM remembers the turns before.
-/new begins a new dialogue, /quit ends.
+A line is a turn: text and /audio FILE, as many of them as you like and in any order; a path with spaces is quoted as in
+a shell. The LLM remembers the turns before. /new begins a new dialogue, /quit ends.
 """
 
+import re
 import sys
 
 from speechllm.bin import cli
 from speechllm.config import ChatConfig, FbankConfig
 
-AUDIO = "/audio"
+AUDIO = re.compile(r"(?<!\S)/audio(?!\S)")
+HINT = "type text, /audio FILE, or both; /new begins a new dialogue, /quit ends"
 
 
 def get_parser(argv=None):
@@ -104,19 +106,29 @@ class Chat:
 
 
 def parse_line(line: str) -> tuple:
-    """Parts of a turn: text, then audio.
+    """Parts of a turn: text and audio in their order.
 
     Raises:
-        UserError: /audio without a file.
+        UserError: /audio without a file, or with a quote that is not closed.
     """
+    import shlex
+
     from speechllm.data.dialogue import Part
     from speechllm.errors import UserError
 
-    text, mark, path = line.partition(AUDIO)
-    if mark and not path.strip():
-        raise UserError("/audio: which file? Write /audio FILE")
-    parts = [Part(text=text.strip())] if text.strip() else []
-    return (*parts, Part(audio=path.strip())) if mark else tuple(parts)
+    text, *spoken = AUDIO.split(line)
+    parts = [Part(text=text.strip())]
+    for rest in spoken:
+        words = shlex.shlex(rest, posix=True)
+        words.whitespace_split, words.commenters = True, ""
+        try:
+            path = words.get_token()  # reads no further than the space behind it
+        except ValueError as error:
+            raise UserError(f"/audio{rest.rstrip()}: {error}; quote as in a shell") from None
+        if not path:
+            raise UserError("/audio: which file? Write /audio FILE")
+        parts += [Part(audio=path), Part(text=words.instream.read().strip())]
+    return tuple(part for part in parts if part.text or part.audio)
 
 
 def main(argv=None):
@@ -146,11 +158,14 @@ def main(argv=None):
         if line.strip() == "/new":
             chat.begin()
             continue
+        if not line.strip():
+            print(HINT, file=sys.stderr, flush=True)
+            continue
         try:
-            if parts := parse_line(line):
-                for piece in chat.say(parts, config.max_tokens, choose, config.repetition_penalty):
-                    print(piece, end="", flush=True)
-                print(flush=True)
+            parts = parse_line(line)
+            for piece in chat.say(parts, config.max_tokens, choose, config.repetition_penalty):
+                print(piece, end="", flush=True)
+            print(flush=True)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
 

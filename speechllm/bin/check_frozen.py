@@ -1,13 +1,15 @@
 """Whether learning to listen has left an LLM's text abilities bit by bit as they were.
 
 python -m speechllm.bin.check_frozen --model exp/mini/llm --responses exp/mini/respond/train \
-    --out exp/mini/analysis/frozen.json data/mini/test/dialogues.jsonl
+    --out exp/mini/analysis/frozen.json --results exp/mini data/mini/test/dialogues.jsonl
 
 The logits of the trained model's LLM after the transcripts of dialogues are compared with those of the LLM as it is
-loaded from its name or folder, and the folder's weights with those that wrote the training targets.
+loaded from its name or folder, and the folder's weights with those that wrote the training targets. Where training has
+left the LLM frozen, a difference is an error.
 """
 
 import argparse
+from pathlib import Path
 
 from speechllm.bin import cli
 
@@ -21,34 +23,42 @@ def get_parser():
     parser.add_argument("--llm", default="", help="its LLM, if it is not where it was in training")
     parser.add_argument("--responses", required=True, help="data directory it was trained on")
     parser.add_argument("--out", required=True, help="JSON file to write")
+    parser.add_argument(
+        "--results", default="", help="folder of results.json and RESULTS.md, to add a row to"
+    )
+    parser.add_argument("--set", default="test", help="name of the set there (%(default)s)")
+    parser.add_argument("--commands", type=Path, help="file of the commands that made the model")
     return parser
 
 
-def same_logits(llm, other, prompts: list, device) -> bool:
-    """Whether two LLMs give bit by bit the same logits to prompts (L,) of token ids."""
+def same_logits(llm, other, prompts: list, device) -> list[bool]:
+    """Per prompt (L,) of token ids, whether two LLMs give bit by bit the same logits to it."""
     import torch
 
+    found = []
     with torch.inference_mode():
         for ids in prompts:
             ids = ids.to(device)
             logits = [m.logits(m.hidden(m.embed(ids[None]))) for m in (llm, other)]
-            if not torch.equal(*logits):
-                return False
-    return True
+            found.append(torch.equal(*logits))
+    return found
 
 
 def main(argv=None):
     args = get_parser().parse_args(argv)
     import json
-    from pathlib import Path
 
     from speechllm import build
     from speechllm.bin.recognize import text_side
+    from speechllm.bin.score import read_commands
     from speechllm.data.dialogue import as_text, read_dialogues
     from speechllm.data.responses import ABOUT
     from speechllm.data.tables import atomic_write
     from speechllm.errors import UserError
     from speechllm.models.llm import llm_revision, load_llm
+    from speechllm.score import results
+    from speechllm.score.chat import frozen_row
+    from speechllm.score.environment import git_commit
     from speechllm.train import distributed
 
     device, origin = distributed.init(exact=True).device, Path(args.responses) / ABOUT
@@ -62,19 +72,32 @@ def main(argv=None):
     settings = saved["config"]["llm"]
     base_llm = load_llm(name, settings["dtype"], settings["attention"]).to(device).eval()
     prompts = [template.parts_of(dialogue.turns)[0] for dialogue in dialogues]
+    same = same_logits(model.llm.to(device), base_llm, prompts, device)
     report = {
         "num_prompts": len(prompts),
-        "text_logits_equal": same_logits(model.llm.to(device), base_llm, prompts, device),
+        "text_logits_equal": all(same),
         "revision_before": about["revision"],
         "revision_after": llm_revision(name),
     }
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(args.out) as file:
         json.dump(report, file, indent=1)
+    if args.results:
+        command = read_commands(args.commands, argv, "check_frozen")
+        row = frozen_row(same, args.set) | {"commit": git_commit(), "command": command}
+        old = results.read_results(Path(args.results) / "results.json")
+        results.write_results(Path(args.results), results.merge(old, [row]))
+    same_weights = report["revision_before"] == report["revision_after"]
     print(
-        f"text logits of {len(prompts)} prompts bit by bit as before: {report['text_logits_equal']}; "
-        f"weights as before: {report['revision_before'] == report['revision_after']}"
+        f"text logits of {len(prompts)} prompts bit by bit as before: {all(same)}; "
+        f"weights as before: {same_weights}"
     )
+    learnt = any(key.startswith("llm.") for key in model.checkpoint_state_dict())
+    if not learnt and not (all(same) and same_weights):
+        raise UserError(
+            f"{args.out}: the LLM {name} was frozen in training, but is not what it was before; restore "
+            "the weights that gave the responses, or respond and train again"
+        )
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ A test is SET=FILE, and may change the dialogues of the file: ",spoken=first" or
 first or the last user turn only and text in the others, ",history=drop" keeps the last turn alone, ",snr=5" adds white
 noise 5 dB below the speech.
 
-Systems: text (transcripts in place of audio), cascade (CTC's text in place of audio) and audio. OUT/<system>/<set> gets
-the answers as text, utt2status, and scores.jsonl: how likely each system's prompt makes every token of the answer that
-the text prompt gets, its end included, and how far its distribution there is from the text prompt's.
+Systems: text (transcripts in place of audio), cascade (CTC's text in place of audio), audio, and with --own_ctc
+cascade-llm (text of the model's own CTC layer, if that has learnt on with the encoder). OUT/<system>/<set> gets the
+answers as text, utt2status, and scores.jsonl: how likely each system's prompt makes every token of the answer that the
+text prompt gets, its end included, and how far its distribution there is from the text prompt's. A set with audio
+without transcript has no text prompt to compare with: it goes without text and these scores.
 """
 
 from speechllm.bin import cli
@@ -29,6 +31,9 @@ def get_parser(argv=None):
         "--ctc",
         default="",
         help="experiment folder of the cascade's CTC model, or of a speech LLM that has learnt on from one",
+    )
+    parser.add_argument(
+        "--own_ctc", action="store_true", help="also a cascade of the model's own encoder"
     )
     parser.add_argument("--fbank_config", default="", help="YAML of the features")
     parser.add_argument("--out", required=True, help="folder to write below")
@@ -84,8 +89,12 @@ def load_audio(dialogues: list, fbank: FbankConfig, snr: float | None) -> list[l
     return [[feats(part.audio) for part in dialogue.audio_parts] for dialogue in dialogues]
 
 
-def transcribe(model, units, feats: list, batch_frames: int, device) -> list[str]:
-    """CTC's text of features (T, F) each."""
+def transcribe(log_probs_of, units, feats: list, batch_frames: int, device) -> list[str]:
+    """CTC's text of features (T, F) each.
+
+    Args:
+        log_probs_of: (B, T, F), (B,) to log-probabilities (B, T', V), (B,).
+    """
     import numpy as np
     import torch
 
@@ -97,7 +106,7 @@ def transcribe(model, units, feats: list, batch_frames: int, device) -> list[str
     lens = np.array([len(f) for f in feats], dtype=np.int64)
     for batch in batches_in_order(lens, batch_frames) if feats else []:
         with torch.no_grad():
-            log_probs, out_lens = model.log_probs(*pad_feats([feats[i] for i in batch], device))
+            log_probs, out_lens = log_probs_of(*pad_feats([feats[i] for i in batch], device))
         for i, hyp in zip(batch, ctc_greedy(log_probs, out_lens), strict=True):
             texts[i] = units.decode(hyp)
     return texts
@@ -144,12 +153,13 @@ class Systems:
         return rows
 
 
-def answer(model, tokenizer, systems, dialogues, feats, heard, config: ChatConfig):
+def answer(model, tokenizer, systems, dialogues, feats, heard: dict[str, list], config: ChatConfig):
     """Per system the answers to a batch of dialogues.
 
     Args:
         feats: per dialogue the features of its audio parts.
-        heard: per dialogue what CTC hears in them; None leaves the cascade out.
+        heard: of the systems that read, per dialogue what they read in the place of these parts. The first may be
+            "text"; without it no answer is compared with those of the text prompt.
     """
     import torch
 
@@ -157,34 +167,37 @@ def answer(model, tokenizer, systems, dialogues, feats, heard, config: ChatConfi
     from speechllm.decode.llm import greedy
     from speechllm.score.chat import Answer
 
-    texts = [as_text(dialogue) for dialogue in dialogues]
-    prompts = {"text": (systems.text_rows(texts), None)}
-    if heard is not None:
-        replaced = [as_text(d, words) for d, words in zip(dialogues, heard, strict=True)]
-        prompts["cascade"] = (systems.text_rows(replaced), None)
+    prompts = {}
+    for name, words in heard.items():
+        replaced = [as_text(d, own) for d, own in zip(dialogues, words, strict=True)]
+        prompts[name] = (systems.text_rows(replaced), None)
     prompts["audio"] = systems.audio_rows(dialogues, feats)
-    limits, answers, targets, expected = [config.max_tokens] * len(dialogues), {}, None, None
+    limits, answers, reference, expected = [config.max_tokens] * len(dialogues), {}, None, None
     for name, (rows, speech) in prompts.items():
         hyps = greedy(model.llm, rows, limits, tokenizer.eos_id, speech, config.repetition_penalty)
-        if targets is None:
-            reference = [tokenizer.decode(hyp.token_ids).strip() for hyp in hyps]
+        texts = [tokenizer.decode(hyp.token_ids).strip() for hyp in hyps]
+        if name == "text":
+            reference = texts
             targets = [
                 torch.tensor(hyp.token_ids + [tokenizer.eos_id] * (hyp.status == "ok"))
                 for hyp in hyps
             ]
-        logits = model.llm.target_logits(rows, targets, speech)
-        log_probs = [row.log_softmax(-1) for row in logits]
-        expected = log_probs if expected is None else expected
+        log_probs = []
+        if reference is not None:
+            logits = model.llm.target_logits(rows, targets, speech)
+            log_probs = [row.log_softmax(-1) for row in logits]
+            expected = log_probs if expected is None else expected
         found = []
         for i, hyp in enumerate(hyps):
-            ids = targets[i].to(log_probs[i].device)
-            nll = -log_probs[i].gather(1, ids[:, None])[:, 0]
-            kl = (expected[i].exp() * (expected[i] - log_probs[i])).sum(-1)
-            text = tokenizer.decode(hyp.token_ids).strip()
-            spoken = [part.transcript for part in dialogues[i].audio_parts]
-            words = {"text": spoken, "cascade": heard[i] if heard else [], "audio": []}[name]
-            scores = (reference[i], tuple(nll.tolist()), tuple(kl.tolist()))
-            found.append(Answer(text, hyp.status, *scores, tuple(spoken), tuple(words)))
+            scores = (None, (), ())
+            if reference is not None:
+                ids = targets[i].to(log_probs[i].device)
+                nll = -log_probs[i].gather(1, ids[:, None])[:, 0]
+                kl = (expected[i].exp() * (expected[i] - log_probs[i])).sum(-1)
+                scores = (reference[i], tuple(nll.tolist()), tuple(kl.tolist()))
+            spoken = tuple(part.transcript for part in dialogues[i].audio_parts)
+            words = tuple(heard[name][i]) if name in heard else ()
+            found.append(Answer(texts[i], hyp.status, *scores, spoken, words))
         answers[name] = found
     return answers
 
@@ -207,8 +220,8 @@ def answer_all(model, tokenizer, systems, dialogues, feats, heard, config: ChatC
     found: dict[str, list] = {}
     with torch.inference_mode():
         for batch in batches_in_order(sizes, config.batch_positions):
-            some = [None if heard is None else [heard[i] for i in batch]]
-            chosen = [[dialogues[i] for i in batch], [feats[i] for i in batch], *some]
+            some = {name: [words[i] for i in batch] for name, words in heard.items()}
+            chosen = [[dialogues[i] for i in batch], [feats[i] for i in batch], some]
             for name, answers in answer(model, tokenizer, systems, *chosen, config).items():
                 found.setdefault(name, [None] * len(dialogues))
                 for i, one in zip(batch, answers, strict=True):
@@ -219,34 +232,49 @@ def answer_all(model, tokenizer, systems, dialogues, feats, heard, config: ChatC
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), ChatConfig, argv)
     fbank = cli.read_config(FbankConfig, args.fbank_config)
+    import shutil
     from pathlib import Path
 
     from speechllm import build
     from speechllm.bin.recognize import text_side
     from speechllm.data.tokenizer import CtcTokenizer
-    from speechllm.score.chat import write_answers
+    from speechllm.score.chat import SYSTEMS, write_answers
     from speechllm.train import distributed
 
     tests = [parse_test(test) for test in args.tests]
     setup = distributed.init(exact=True)
     model, saved, path = build.load_chat_llm(args.model, args.llm)
-    tokenizer, _, template = text_side(saved, path)
+    tokenizer, own_units, template = text_side(saved, path)
     cli.check_mel_bins(fbank, saved)
     systems = Systems(model.to(setup.device), template, config.max_tokens, setup.device)
-    ctc = None
+    listeners = {}
     if args.ctc:
         ctc, ctc_path = build.load_ctc_listener(args.ctc)
-        ctc, units = ctc.to(setup.device), CtcTokenizer(ctc_path / "units.model")
+        units = CtcTokenizer(ctc_path / "units.model")
+        listeners["cascade"] = ctc.to(setup.device).log_probs, units
+    if args.own_ctc and model.ctc_weight:
+        listeners["cascade-llm"] = model.hear, own_units
+    elif args.own_ctc:
+        print(f"{args.model}: CTC has not learnt on (ctc_weight 0); cascade-llm is left out")
     for name, dialogues, snr in tests:
-        feats, heard = load_audio(dialogues, fbank, snr), None
-        if ctc is not None:
-            flat = [f for own in feats for f in own]
-            words = iter(transcribe(ctc, units, flat, CTC_BATCH_FRAMES, setup.device))
-            heard = [[next(words) for _ in own] for own in feats]
+        feats, heard = load_audio(dialogues, fbank, snr), {}
+        untold = [part.audio for d in dialogues for part in d.audio_parts if not part.transcript]
+        if untold:
+            left_out = "text, and what is compared with it, is left out"
+            print(f"{name}: {untold[0]} has no transcript; {left_out}", flush=True)
+        else:
+            heard["text"] = [[part.transcript for part in d.audio_parts] for d in dialogues]
+        flat = [f for own in feats for f in own]
+        for system, listener in listeners.items():
+            words = iter(transcribe(*listener, flat, CTC_BATCH_FRAMES, setup.device))
+            heard[system] = [[next(words) for _ in own] for own in feats]
         found = answer_all(model, tokenizer, systems, dialogues, feats, heard, config)
         ids = [dialogue.dialogue_id for dialogue in dialogues]
-        for system, answers in found.items():
-            write_answers(Path(args.out) / system / name, ids, answers)
+        for system in SYSTEMS:
+            if system in found:
+                write_answers(Path(args.out) / system / name, ids, found[system])
+            else:  # what an older run has left
+                shutil.rmtree(Path(args.out) / system / name, ignore_errors=True)
         print(f"{name}: {len(ids)} dialogues", flush=True)
 
 

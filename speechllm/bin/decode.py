@@ -193,12 +193,18 @@ def main(argv=None):
     from pathlib import Path
 
     from speechllm import build
+    from speechllm.errors import UserError
     from speechllm.train import distributed
 
     check(config, build.model_kind(args.model))
+    transcribes = writes_transcripts(args.model, config.task)
+    if config.task == "transcript" and not transcribes:
+        raise UserError(
+            f"task: transcript, but {args.model} has learnt to write the text (target: text); "
+            "name a model that transcribes"
+        )
     setup = distributed.init(exact=True)
     recognize = load_recognizer(args.model, config, setup.device, args.llm)
-    transcribes = writes_transcripts(args.model, config.task)
     for data_dir in args.data_dirs:
         out_dir = Path(args.out) / Path(data_dir).name
         decode(recognize, data_dir, out_dir, config, setup, transcribes)

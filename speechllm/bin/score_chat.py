@@ -19,7 +19,9 @@ def get_parser():
     parser.add_argument("dialogues", type=Path, help="what was asked")
     parser.add_argument("--decode", type=Path, required=True, help="folder of the systems")
     parser.add_argument(
-        "--systems", default="text cascade audio", help="folders in it (%(default)s)"
+        "--systems",
+        default="",
+        help="folders in it (those of text, cascade, audio and cascade-llm)",
     )
     parser.add_argument("--set", required=True, help="name of the set in the tables")
     parser.add_argument("--columns", default="", help="folders of one set under several conditions")
@@ -35,8 +37,16 @@ def main(argv=None):
     args = get_parser().parse_args(argv)
     from speechllm.bin.score import read_commands
     from speechllm.data.dialogue import read_dialogues
+    from speechllm.errors import UserError
     from speechllm.score import results
-    from speechllm.score.chat import Question, chat_rows, count_rows, kind_rows, read_answers
+    from speechllm.score.chat import (
+        SYSTEMS,
+        Question,
+        chat_rows,
+        count_rows,
+        kind_rows,
+        read_answers,
+    )
     from speechllm.score.environment import git_commit
     from speechllm.score.table import render_set
 
@@ -44,6 +54,14 @@ def main(argv=None):
         Question(d.dialogue_id, d.answer, d.aliases, d.kind) for d in read_dialogues(args.dialogues)
     ]
     systems, columns = args.systems.split(), args.columns.split()
+    folders = columns or [args.set]
+    systems = systems or [
+        name for name in SYSTEMS if any((args.decode / name / f).exists() for f in folders)
+    ]
+    if not systems:
+        raise UserError(
+            f"{args.decode}: no system has answered {args.set}; run converse, or give its --out as --decode"
+        )
     ids = [question.dialogue_id for question in questions]
     answers = {
         (system, column): read_answers(

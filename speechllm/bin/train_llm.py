@@ -6,7 +6,7 @@ python -m speechllm.bin.train_llm --config conf/mini/train_llm.yaml --llm_name e
 
 from speechllm.bin import cli
 from speechllm.bin.decode import check
-from speechllm.config import DecodeConfig, TrainLlmConfig
+from speechllm.config import DecodeConfig, TrainCtcConfig, TrainLlmConfig
 
 
 def get_parser(argv=None):
@@ -25,20 +25,26 @@ def get_parser(argv=None):
     return parser
 
 
-def check_framing(train_dir: str, config: TrainLlmConfig):
-    """Raise a UserError if an LLM's answers were given to other prompts than it is to hear them in."""
+def check_responses(train_dir: str, config: TrainLlmConfig, llm_name: str):
+    """Raise a UserError if answers were given by another LLM, or to other prompts than it is to hear them in."""
     import json
     from pathlib import Path
 
     from speechllm.data.responses import ABOUT
     from speechllm.errors import UserError
+    from speechllm.models.llm import llm_revision
 
     path = Path(train_dir) / ABOUT
     if not path.exists():
         return
-    settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    about = json.loads(path.read_text(encoding="utf-8"))
+    if (revision := llm_revision(llm_name)) != about["revision"]:
+        raise UserError(
+            f"{path}: these answers are those of {about['model']} ({about['revision']}), not of --llm_name "
+            f"{llm_name} ({revision}); give that one, or let this one respond"
+        )
     for name in ("prompt", "system"):
-        if (asked := settings[name]) != (own := getattr(config, name)):
+        if (asked := about["settings"][name]) != (own := getattr(config, name)):
             raise UserError(
                 f"{path}: these answers were given with {name} {asked!r}, the training has {own!r}; "
                 "make them alike"
@@ -71,7 +77,7 @@ def main(argv=None):
     from speechllm.train import distributed
 
     build.check_llm_training(config)
-    check_framing(args.train_dir, config)
+    check_responses(args.train_dir, config, args.llm_name)
     manifest = Manifest(Path(args.train_dir) / "manifest.arrow")
     Manifest(Path(args.valid_dir) / "manifest.arrow")  # what is missing stops here
     setup = distributed.init()
@@ -88,6 +94,7 @@ def main(argv=None):
 
     ctc, encoder_path = build.load_ctc_model(args.encoder)
     encoder_saved = build.read_checkpoint_config(encoder_path)
+    ctc_target = build.nested(TrainCtcConfig, encoder_saved["config"]).target
     llm = build.build_llm(config.llm, args.llm_name)
     model = build.build_speech_llm(config, ctc.speech, llm, tokenizer.unk_id, ctc.head)
     units = CtcTokenizer(encoder_path / "units.model")
@@ -101,12 +108,15 @@ def main(argv=None):
     def wanted(row, task):
         return getattr(row, config.target) if task == "text" else wanted_text(row, task)
 
+    def encode_units(row):
+        return units.encode(getattr(row, ctc_target))
+
     def dataset(task, template):
         return LlmDataset(
             manifest,
             template.parts,
             lambda row: [*tokenizer.encode(wanted(row, task)), tokenizer.eos_id],
-            units.encode if config.ctc_weight else None,
+            encode_units if config.ctc_weight else None,
             masking if config.target_masking else None,
             template.text_parts if config.distill_weight else None,
         )

@@ -208,6 +208,7 @@ def run_training(
         valid_every=options.valid_every,
         save_every=options.save_every or None,
         keep_best=options.keep_best,
+        start_share=options.start_share,
         files=files,
         may_change=("config.train.log_every", "config.train.save_every", "config.data.num_workers"),
         overwrite=args.overwrite,

@@ -36,7 +36,7 @@ class LlmDataset(Dataset):
     Args:
         make_prompt: parts of the prompt from a row.
         encode_target: token ids of a row's target, its end included.
-        encode_units: CTC units of a transcript, where the encoder learns to write them along the way.
+        encode_units: CTC units of a row, where the encoder learns to write them along the way.
         masking: by language the share of the target that is hidden from the LLM, where some is.
         make_text_prompt: parts of the same prompt in text alone, which then come as ``"text_prompt"``.
     """
@@ -46,7 +46,7 @@ class LlmDataset(Dataset):
         manifest: Manifest,
         make_prompt: Callable[[Row], list],
         encode_target: Callable[[Row], list[int]],
-        encode_units: Callable[[str], list[int]] | None = None,
+        encode_units: Callable[[Row], list[int]] | None = None,
         masking: dict[str, float] | None = None,
         make_text_prompt: Callable[[Row], list] | None = None,
     ):
@@ -66,7 +66,7 @@ class LlmDataset(Dataset):
             "target": torch.as_tensor(self.encode_target(row), dtype=torch.long),
         }
         if self.encode_units:
-            utt["units"] = [torch.tensor(self.encode_units(row.transcript), dtype=torch.long)]
+            utt["units"] = [torch.tensor(self.encode_units(row), dtype=torch.long)]
         if self.masking:
             utt["masking"] = self.masking[row.lang]
         if self.make_text_prompt:

@@ -187,8 +187,8 @@ def as_text(dialogue: Dialogue, texts: list[str] | None = None) -> Dialogue:
                 text = part.transcript if texts_left is None else next(texts_left)
                 if not text and texts_left is None:
                     raise UserError(
-                        f"{dialogue.where}: {part.audio} has no transcript; without it there is no "
-                        "text prompt to compare with"
+                        f"{dialogue.where}: {part.audio} has no transcript to stand in its "
+                        "place; add it"
                     )
                 part = Part(text=text)
             parts.append(part)

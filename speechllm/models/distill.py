@@ -3,19 +3,17 @@
 import torch
 from torch import Tensor
 
-CHUNK = 512  # positions whose logits over the whole vocabulary are there at once
-
 
 @torch.no_grad()
 def top_log_probs(llm, hidden: Tensor, num_tokens: int) -> tuple[Tensor, Tensor]:
     """The most likely next tokens at M positions: hidden states (M, H) to log-probabilities and ids (M, K).
 
     Args:
-        llm: has ``logits``.
+        llm: has ``logits``, and ``positions_at_once``.
         num_tokens: K, so that a vocabulary of 150,000 need not be kept for every position.
     """
     found = []
-    for part in hidden.split(CHUNK):
+    for part in hidden.split(llm.positions_at_once):
         log_probs = llm.logits(part).log_softmax(-1)
         found.append(log_probs.topk(min(num_tokens, log_probs.size(-1))))
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])

@@ -4,6 +4,8 @@ This is the only module of the package, beside the one that makes the small LLM,
 """
 
 import hashlib
+import math
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +29,14 @@ ATTENTION_TARGETS = (
 # What IA3 scales: keys, values, and what a feed-forward block's second matrix reads.
 IA3_TARGETS = (("k_proj", "v_proj", "down_proj"), ("query_key_value", "dense_4h_to_h"))
 FEED_FORWARD = ("down_proj", "dense_4h_to_h")
-NO_4D_MASK = ("bloom",)  # families that build position biases from a 2-D mask
-LOGITS_AT_ONCE = 1 << 24  # elements, 64 MB in float32, that the loss holds
+ALIBI = "its position biases (ALiBi) are made from a 2-D mask"
+NO_4D_MASK = {  # families that do not follow a 4-D mask, and why
+    "bloom": ALIBI,
+    "mpt": ALIBI,
+    "gpt_neo": "its layers hide what lies ahead by a mask of their own",
+}
+FULL, SLIDING = "full_attention", "sliding_attention"  # kinds of layers in transformers' configs
+LOGITS_AT_ONCE = 1 << 24  # elements, 64 MB in float32, that a loss holds
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -65,9 +73,24 @@ class Llm(nn.Module):
         self.finetuned = self.checkpointing = False
 
     @property
-    def takes_4d_mask(self) -> bool:
+    def why_no_4d_mask(self) -> str:
+        """What keeps attention from following a 4-D mask in all layers, also with a cache; "" if nothing does."""
+        config = self.config.get_text_config()
         attention = getattr(self.config, "_attn_implementation", "eager")
-        return self.config.model_type not in NO_4D_MASK and attention in ("sdpa", "eager")
+        if config.model_type in NO_4D_MASK:
+            return NO_4D_MASK[config.model_type]
+        if getattr(config, "alibi", False):  # Falcon has it as an option
+            return ALIBI
+        if attention not in ("sdpa", "eager"):
+            return f"llm.attention {attention} reads none (sdpa does)"
+        window = getattr(config, "sliding_window", None)
+        kinds = getattr(config, "layer_types", None) or [SLIDING if window else FULL]
+        if window and window >= (getattr(config, "max_position_embeddings", None) or math.inf):
+            kinds = [kind for kind in kinds if kind != SLIDING]
+        if others := sorted(set(kinds) - {FULL}):
+            size = f" ({window} positions)" if others[0] == SLIDING else ""
+            return f"it has layers of {others[0]}{size}, which go by it in training alone"
+        return ""
 
     def add_lora(
         self,
@@ -228,6 +251,8 @@ class Llm(nn.Module):
             mask = torch.zeros(mask.shape, dtype=inputs.dtype, device=mask.device).masked_fill_(
                 ~mask, torch.finfo(inputs.dtype).min
             )  # the one form that every attention implementation reads alike
+            if positions is None:  # OPT would count them in the mask
+                positions = torch.arange(inputs.size(1), device=inputs.device)[None]
         kwargs = {} if self.config.model_type == "bloom" else {"position_ids": positions}
         out = self.model.base_model(
             inputs_embeds=inputs,
@@ -252,28 +277,50 @@ class Llm(nn.Module):
     def loss(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sum of the cross-entropies at labelled positions, their number, and how many are predicted right.
 
-        Logits are computed only where there is a label, and where they are many, in parts that the backward pass
-        computes again: with a vocabulary of 150,000 they would be most of the memory of a training step.
+        Logits are computed only where there is a label.
 
         Args:
             hidden: (B, L, H).
             labels: (B, L), negative where nothing is to be predicted.
         """
+
+        def score(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            correct = (logits.detach().argmax(-1) == labels).sum()
+            return F.cross_entropy(logits, labels, reduction="sum"), correct
+
         labelled = labels >= 0
-        hidden, labels = hidden[labelled], labels[labelled]
-        size = max(1, LOGITS_AT_ONCE // self.model.get_output_embeddings().weight.size(0))
-        if len(labels) <= size:
-            loss, correct = self._loss(hidden, labels)
-        else:
-            parts = zip(hidden.split(size), labels.split(size), strict=True)
-            found = [checkpoint(self._loss, *part, use_reentrant=False) for part in parts]
-            loss, correct = (torch.stack(values).sum() for values in zip(*found, strict=True))
+        loss, correct = self.sums_over_logits(score, hidden[labelled], labels[labelled])
         return loss, labelled.sum(), correct
 
-    def _loss(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.logits(hidden)
-        correct = (logits.detach().argmax(-1) == labels).sum()
-        return F.cross_entropy(logits, labels, reduction="sum"), correct
+    @property
+    def positions_at_once(self) -> int:
+        """Positions whose logits a loss holds at once."""
+        return max(1, LOGITS_AT_ONCE // self.model.get_output_embeddings().weight.size(0))
+
+    def sums_over_logits(
+        self, score: Callable[..., tuple[Tensor, ...]], hidden: Tensor, *given: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Sums over M positions of what is computed from their logits.
+
+        Where logits are many, they come in parts that the backward pass computes again: with a vocabulary of 150,000
+        they would be most of the memory of a training step.
+
+        Args:
+            score: logits (m, V) of some of the positions, and what is given for them, to their sums: () each.
+            hidden: (M, H).
+            given: (M, ...) each.
+        """
+
+        def score_part(hidden: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+            return score(self.logits(hidden), *given)
+
+        if len(hidden) <= self.positions_at_once:
+            return score_part(hidden, *given)
+        parts = zip(
+            *(values.split(self.positions_at_once) for values in (hidden, *given)), strict=True
+        )
+        found = [checkpoint(score_part, *part, use_reentrant=False) for part in parts]
+        return tuple(torch.stack(values).sum() for values in zip(*found, strict=True))
 
     @property
     def context_len(self) -> int | None:

@@ -62,12 +62,12 @@ class SpeechLlm(nn.Module):
         distill_top_k: int = 64,
     ):
         super().__init__()
-        if (attention == "prefix" or packing) and not llm.takes_4d_mask:
+        if (attention == "prefix" or packing) and (why := llm.why_no_4d_mask):
             option = "packing" if packing else "speech_attention: prefix"
             instead = "packing: false" if packing else "causal"
             raise UserError(
-                f"{option} needs an LLM and an attention that take a 4-D mask; a "
-                f"{llm.config.model_type} with this attention does not, use {instead} (or llm.attention sdpa)"
+                f"{option} needs an LLM and an attention that take a 4-D mask; this "
+                f"{llm.config.model_type} does not: {why}; use {instead}"
             )
         if packing and distill_weight:
             raise ValueError("the text prompts of distill_weight are not packed")
@@ -137,6 +137,11 @@ class SpeechLlm(nn.Module):
     def ctc_log_probs(self, encoder_out: Tensor) -> Tensor:
         """Map encoder frames (S, T', D) to log-probabilities of the CTC units (S, T', V)."""
         return F.log_softmax(self.ctc_head(encoder_out).float(), dim=-1)
+
+    def hear(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (S, T, F), (S,) to what CTC hears, log-probabilities (S, T', V), (S,)."""
+        encoder_out, lens = self.listen(feats, feat_lens)
+        return self.ctc_log_probs(encoder_out), lens
 
     def place(self, encoder_out: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
         """Map encoder frames (S, T', D), (S,) to speech positions (S, N, H), (S,)."""
@@ -262,8 +267,13 @@ class SpeechLlm(nn.Module):
             after_text = self.llm.hidden(inputs)[joined.labels.to(inputs.device) >= 0]
             expected = top_log_probs(self.llm, after_text, self.distill_top_k)
         self.llm.train(was_training)
-        logits = self.llm.logits(hidden[labels.to(hidden.device) >= 0])
-        return divergence(*expected, logits).sum()
+
+        def score(logits: Tensor, *expected: Tensor) -> tuple[Tensor]:
+            return (divergence(*expected, logits).sum(),)
+
+        after_audio = hidden[labels.to(hidden.device) >= 0]
+        (kl,) = self.llm.sums_over_logits(score, after_audio, *expected)
+        return kl
 
     def misalignment(self, encoder_out: Tensor, encoder_lens: Tensor, speech: Tensor) -> Tensor:
         """How far speech positions (S, N, H) are from the units that the CTC head hears in the frames (S, T', D)."""

@@ -17,6 +17,8 @@ from speechllm.score.metrics import ErrorRate, prepare
 from speechllm.score.normalize import split_words
 from speechllm.score.results import replace_text
 
+SYSTEMS = ("text", "cascade", "audio", "cascade-llm")
+
 
 @dataclass(frozen=True)
 class Question:
@@ -34,7 +36,7 @@ class Answer:
 
     Args:
         status: "ok", or "max_length".
-        reference: the text prompt's answer.
+        reference: the text prompt's answer; None where there is no text prompt, and then nll and kl are empty.
         nll, kl: per token of the reference -log p, and the divergence from the text prompt's distribution.
         spoken: what is said in the dialogue's audio parts.
         heard: what stood in the prompt in the place of audio.
@@ -42,7 +44,7 @@ class Answer:
 
     text: str
     status: str
-    reference: str
+    reference: str | None
     nll: tuple[float, ...]
     kl: tuple[float, ...]
     spoken: tuple[str, ...]
@@ -112,7 +114,8 @@ def statistics(questions: list[Question], answers: list[Answer], system: str, la
     """Per metric its statistics (U, K) and what turns their sum into a value.
 
     Perplexity is exp of the mean -log p of a token of the text prompt's answers, their ends included; kl the mean
-    divergence from the text prompt's distribution at these tokens, in nats.
+    divergence from the text prompt's distribution at these tokens, in nats. Without text prompts both are left out, and
+    agreement too.
     """
     sizes = np.array([len(a.nll) for a in answers], dtype=np.float64)
     nll, kl = (np.array([sum(getattr(a, name)) for a in answers]) for name in ("nll", "kl"))
@@ -123,19 +126,21 @@ def statistics(questions: list[Question], answers: list[Answer], system: str, la
             for q, a in zip(questions, answers, strict=True)
         ]
         found["accuracy"] = np.stack([right, np.ones(len(right))], 1), Share(100.0).value
-    found["perplexity"] = np.stack([nll, sizes], 1), Share(exponential=True).value
-    if system != "text":
+    compared = all(a.reference is not None for a in answers)
+    if compared:
+        found["perplexity"] = np.stack([nll, sizes], 1), Share(exponential=True).value
+    if compared and system != "text":
         same = [is_same(a.text, a.reference, lang) for a in answers]
         found["agreement"] = np.stack([same, np.ones(len(same))], 1), Share(100.0).value
         found["kl"] = np.stack([kl, sizes], 1), Share().value
         chrf = TranslationMetric("chrf")
         refs, hyps = [a.reference for a in answers], [a.text for a in answers]
         found["chrf"] = chrf.stats(refs, hyps), chrf.value
-    if system == "cascade":
+    if system.startswith("cascade"):
         wer = ErrorRate("wer", split_words)
         pairs = [(ref, hyp) for a in answers for ref, hyp in zip(a.spoken, a.heard, strict=True)]
         refs, hyps = (prepare([pair[i] for pair in pairs], lang, True) for i in (0, 1))
-        if pairs:
+        if pairs and all(ref for ref, _ in pairs):
             found["wer"] = wer.stats(refs, hyps, lang), wer.value
     return found
 
@@ -195,7 +200,7 @@ def count_rows(answers: dict[str, list[Answer]], lang: str) -> list[dict]:
     """Rows that count empty, looping and truncated answers."""
     rows = []
     for system, found in answers.items():
-        langs, refs = [lang] * len(found), [a.reference for a in found]
+        langs, refs = [lang] * len(found), [a.reference or "" for a in found]
         statuses = [a.status for a in found]
         kinds = find_degenerate(refs, [a.text for a in found], langs, statuses)
         for name in ("empty", "looping", "truncated"):
@@ -204,6 +209,13 @@ def count_rows(answers: dict[str, list[Answer]], lang: str) -> list[dict]:
                 row | {"normalised": True, "low": None, "high": None, "num_utts": len(found)}
             )
     return rows
+
+
+def frozen_row(same: list[bool], set_name: str) -> dict:
+    """Row for results.json: percent of prompts that get bit by bit the logits of the LLM before training."""
+    row = {"system": "llm", "set": set_name, "lang": ALL}
+    row |= {"metric": "equal_logits", "normalised": False, "num_utts": len(same)}
+    return row | {"value": 100 * sum(same) / len(same), "low": None, "high": None}
 
 
 def numbers(value: float, samples: np.ndarray) -> dict:

@@ -12,6 +12,7 @@ CHAT_UNITS = {
     "perplexity": "perplexity of the text prompt's answers",
     "agreement": "answers that read as the text prompt's (%)",
     "kl": "divergence from the text prompt (nats per token)",
+    "equal_logits": "text prompts with the same logits, bit by bit (%)",
 }
 UNITS = CHAT_UNITS | {name: title for name, (title, _) in METRICS.items()}
 ERROR_METRICS = tuple(name for name in METRICS if make_metric(name).is_error)

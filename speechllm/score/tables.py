@@ -160,7 +160,7 @@ def check_preset_run(runs: Runs, exp: Path):
             Path(llm).is_absolute() and Path(llm).name == Path(runs.llm).name
         ):
             raise UserError(f"--llm: {folder} was trained with {llm}, not {runs.llm}; {hint}")
-    found = {r["lang"] for r in read_results(folder / "results.json")} - {"avg"}
+    found = {r["lang"] for r in read_results(folder / "results.json")} - {"avg", "all"}
     if found and runs.langs and found != set(runs.langs):
         langs = " ".join(sorted(found))
         raise UserError(f"--langs: {folder} has {langs}, not {' '.join(runs.langs)}; {hint}")

@@ -116,6 +116,14 @@ def average(paths: Iterable[Path]) -> dict[str, Tensor]:
     return {name: mean[name].to(v.dtype) if name in mean else v for name, v in weights.items()}
 
 
+def mix(weights: Mapping[str, Tensor], start: Mapping[str, Tensor], share: float) -> dict:
+    """The weights, ``share`` of the way back to others; whole numbers (counters) stay."""
+    return {
+        name: value.lerp(start[name].to(value.dtype), share) if value.is_floating_point() else value
+        for name, value in weights.items()
+    }
+
+
 def write(
     path: Path,
     weights: Mapping[str, Tensor],

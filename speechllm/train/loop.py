@@ -1,5 +1,6 @@
 """The training loop of every model here."""
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import nullcontext
 from itertools import islice
@@ -36,6 +37,7 @@ def train(
     valid_every: int | None = None,
     save_every: int | None = None,
     keep_best: int = 1,
+    start_share: float = 0.0,
     files: Mapping[str, str | Path] | None = None,
     may_change: Collection[str] = (),
     overwrite: bool = False,
@@ -68,6 +70,8 @@ def train(
         save_every: steps between saves of ``last/``, beside those after each validation.
         keep_best: how many checkpoints with the lowest scores are kept, and averaged at the end;
             the average becomes ``best/`` if it scores no worse than the best of them.
+        start_share: how far ``best/`` then goes back to the weights before training, if that scores no worse: what
+            little data has not unlearnt is kept (arXiv:2109.01903).
         files, may_change, overwrite: see ``ExpDir``.
 
     Returns:
@@ -80,6 +84,7 @@ def train(
     core, autocast = distributed.unwrap(model), _autocast(precision, setup.device)
     run = ExpDir(exp_dir, config_text, files)
     distributed.from_main(lambda: run.open(may_change, overwrite), setup)
+    start = checkpoint.snapshot(checkpoint.trainable_state_dict(core)) if start_share else {}
     progress = _resume(run, core, optimizer, setup)
 
     if run.best.exists() and progress.step >= max_steps:
@@ -146,7 +151,8 @@ def train(
                 save(validated=due)
         if progress.validated != progress.step:
             save(validated=True)
-        _finish(run, core, progress, scores_now if validate else None, log, setup)
+        scored = scores_now if validate else None
+        _finish(run, core, progress, scored, log, setup, start, start_share)
     return progress
 
 
@@ -216,23 +222,40 @@ def _groups(
 
 
 def _finish(
-    run: ExpDir, core: nn.Module, progress: Progress, scores_now, log: RunLog, setup: Setup
+    run: ExpDir,
+    core: nn.Module,
+    progress: Progress,
+    scores_now,
+    log: RunLog,
+    setup: Setup,
+    start: Mapping,
+    start_share: float,
 ):
-    """Write ``best/``: the best checkpoints' average, the best one, or, unvalidated, the last."""
-    source, what = run.last, f"step {progress.step}"
+    """Write ``best/``: the best checkpoints' average, the best one, or, unvalidated, the last; or a mixture of it."""
+    source, what, best_score = run.last, f"step {progress.step}", math.inf
     if scores_now is not None:
         best_score, best_step = progress.best[0]
         source, what = run.step(best_step), f"step {best_step}"
     weights = checkpoint.read(source)
+
+    def consider(candidate: dict, name: str, prefix: str):
+        nonlocal weights, what, best_score
+        score = best_score
+        if scores_now is not None:
+            checkpoint.fill(core, candidate, run.path)
+            scores = scores_now()
+            log.valid(progress.step, scores, f"  {name}", prefix=prefix)
+            score = next(iter(scores.values()))
+        if score <= best_score:
+            weights, what, best_score = candidate, name, score
+
     if len(progress.best) > 1:
         steps = sorted(step for _, step in progress.best)
         averaged = checkpoint.average([run.step(step) for step in steps])
-        checkpoint.fill(core, averaged, run.path)
-        scores = scores_now()
-        names = ", ".join(map(str, steps))
-        log.valid(progress.step, scores, f"  average of steps {names}", prefix="average_")
-        if next(iter(scores.values())) <= best_score:
-            weights, what = averaged, f"average of steps {names}"
+        consider(averaged, f"average of steps {', '.join(map(str, steps))}", "average_")
+    if start_share:
+        mixed = checkpoint.mix(weights, start, start_share)
+        consider(mixed, f"{what}, {start_share:g} of the way back to the start", "mixed_")
     checkpoint.fill(core, weights, run.path)
     distributed.from_main(lambda: run.write(run.best, weights), setup)
     _say(setup, f"{run.best}: {what}")

@@ -57,10 +57,30 @@ def test_words_are_compared_with_the_utterances_own_text():
         "own": 0.0,
         "shuffled": 50.0,
         "silent": 100.0,
+        "own_against_shuffled": {"value": -100.0, "low": -100.0, "high": -100.0},
     }
     report = listening(make_recognizer, rows, batch_frames=150, metric="chrf")
     assert report["own"] == pytest.approx(100) and report["silent"] == 0
     assert 0 < report["shuffled"] < 100
+    gain = report["own_against_shuffled"]  # in points
+    assert gain["value"] == pytest.approx(100 - report["shuffled"], abs=1e-3)
+    assert 0 < gain["low"] <= gain["value"] <= gain["high"]
+
+
+def test_an_interval_says_how_sure_it_is_that_the_audio_is_heard():
+    """One that hears 6 of 8 utterances, and one that always writes what one of them says."""
+    rows = [Row(f"u{i}", "s", f"w{i}", None, None, "en", f"{i}.ark", 0, 100) for i in range(8)]
+
+    def report(texts):
+        def make_recognizer(load):
+            return lambda batch: [Output(texts[int(row.ark[0])], "ok") for row in batch]
+
+        return listening(make_recognizer, rows, batch_frames=1000)["own_against_shuffled"]
+
+    heard = report([f"w{i}" if i < 6 else "w" for i in range(8)])
+    assert heard["value"] == -75.0 and heard["low"] < -75 < heard["high"] < 0
+    deaf = report(["w0"] * 8)  # right once, whatever it hears
+    assert deaf == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
 def test_writing_sees_what_the_adapters_change():

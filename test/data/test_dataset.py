@@ -136,7 +136,8 @@ def test_unknown_characters_are_counted(data_dir, tmp_path, tokenizer):
 
 def test_units_of_every_audio_part_go_along(manifest, tokenizer):
     encode_target = lambda row: [2]  # noqa: E731
-    dataset = LlmDataset(manifest, lambda row: [0], encode_target, tokenizer.encode)
+    encode_units = lambda row: tokenizer.encode(row.transcript)  # noqa: E731
+    dataset = LlmDataset(manifest, lambda row: [0], encode_target, encode_units)
     batch = collate_llm([dataset[0], dataset[3]])
     wanted = [tokenizer.encode(manifest.row(i).transcript) for i in (0, 3)]
     assert batch["unit_lens"].tolist() == [len(units) for units in wanted]

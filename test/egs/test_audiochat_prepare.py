@@ -35,6 +35,15 @@ def test_every_utterance_of_a_real_corpus_is_a_dialogue(tmp_path, prepare):
         (part,) = dialogue.audio_parts
         assert (part.audio, part.transcript) == (utt.audio, utt.text)
     assert not (tmp_path / "test/several.jsonl").exists()
+    instructed = read_dialogues(tmp_path / "test/instructed.jsonl")
+    reminded = read_dialogues(tmp_path / "test/reminded.jsonl")
+    for plain, told, after in zip(dialogues, instructed, reminded, strict=True):
+        (part,) = plain.audio_parts
+        (turn,) = told.turns
+        assert turn.parts[0].text and turn.parts[1:] == (part,) and not told.answer
+        before, answer, last = after.turns
+        assert part.transcript in before.parts[0].text and answer.role == "assistant"
+        assert last == plain.turns[0]
 
 
 def test_dialogues_of_the_corpus_keep_their_audio(tmp_path, prepare):
@@ -50,6 +59,11 @@ def test_dialogues_of_the_corpus_keep_their_audio(tmp_path, prepare):
     dialogues = read_dialogues(tmp_path / "data/dialogues.jsonl")
     assert dialogues == read_dialogues(set_dir / "dialogues.jsonl")
     assert read_dialogues(tmp_path / "data/several.jsonl") == dialogues[1:]
+    (alone,) = read_dialogues(tmp_path / "data/instructed.jsonl")  # the other has several turns
+    assert alone.dialogue_id == "one"
+    (set_dir / "instructed.jsonl").write_text(text)
+    prepare(["--corpora", str(tmp_path), "--set", "test", str(tmp_path / "data")])
+    assert read_dialogues(tmp_path / "data/instructed.jsonl") == dialogues
     (set_dir / "dialogues.jsonl").write_text(text.replace("000001.flac", "000009.flac"))
     with pytest.raises(UserError, match="dialogues.jsonl:2: turn 3: no audio file .*000009.flac"):
         prepare(["--corpora", str(tmp_path), "--set", "test", str(tmp_path / "data")])

@@ -4,11 +4,15 @@ import importlib.util
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from audio_files import noise, write_audio
+from scipy.signal import resample_poly
 
 from speechllm.bin import extract_fbank
+from speechllm.data.audio import read_audio
 from speechllm.data.data_dir import read_data_dir
+from speechllm.data.tables import read_table
 from speechllm.data.validate import validate_data_dir
 from speechllm.errors import UserError
 
@@ -59,6 +63,7 @@ def prepare():
         module.main([*flags, str(data_dir)])
         return read_data_dir(data_dir)
 
+    run.module = module
     return run
 
 
@@ -119,6 +124,33 @@ def test_english_is_put_into_other_languages(tmp_path, prepare):
     )
 
 
+def test_blank_lines_are_skipped_as_the_official_script_does(tmp_path, prepare):
+    root = make_corpus(tmp_path / "de", audio=False)
+    whole = prepare(tmp_path, tmp_path / "data")
+    for name in ("validated.tsv", "covost_v2.de_en.tsv"):
+        lines = (root / name).read_text().split("\n")
+        (root / name).write_text("\n".join(["", *lines[:3], "", " ", *lines[3:], "", ""]))
+    assert prepare(tmp_path, tmp_path / "data") == whole and len(whole) == 2
+
+
+def test_clips_of_48_khz_become_16_khz(tmp_path, prepare):
+    """Against scipy's resampling of what was encoded; a tone above 8 kHz must not come back as a lower one."""
+    at = np.arange(48_000) / 48_000
+    low = 0.2 * np.sin(2 * np.pi * 440 * at) + 0.1 * np.sin(2 * np.pi * 3000 * at)
+    samples = low + 0.2 * np.sin(2 * np.pi * 11_000 * at)  # which would be one of 5 kHz
+    root = make_corpus(tmp_path / "de", many(1), audio=False)
+    write_audio(root / "clips" / "000.mp3", samples, 48_000, format="MP3")
+    (utt,) = prepare(tmp_path, tmp_path / "data")
+    heard = read_audio(utt.audio)
+    expected = resample_poly(samples, 1, 3)
+    assert abs(len(heard) - len(expected)) <= 1
+    middle = slice(1600, 14_400)
+    np.testing.assert_allclose(heard[middle], expected[middle], atol=0.04)
+    np.testing.assert_allclose(heard[middle], low[::3][middle], atol=0.04)  # an mp3 loses some
+    extract_fbank.main(["--data_dir", str(tmp_path / "data")])
+    assert read_table(tmp_path / "data" / "utt2num_frames") == {utt.utt_id: "98"}
+
+
 def test_speakers_sort_as_their_utterances_do(tmp_path, prepare):
     names = ["a", "ab", "abc" * 40, "zz", "b", "ba"]
     clips = {f"{i}.mp3": (name, "Satz", "Sentence", "train") for i, name in enumerate(names)}
@@ -136,6 +168,15 @@ def test_other_counts_than_the_published_ones_are_a_warning(tmp_path, prepare, c
     (tmp_path / "de" / "made.json").write_text("{}")  # made-up corpora have sizes of their own
     prepare(tmp_path, tmp_path / "data", set_name="dev")
     assert "warning" not in capsys.readouterr().out
+
+
+def test_clips_that_are_known_to_be_bad_count_as_published(tmp_path, prepare, capsys, monkeypatch):
+    clips = many(60) | {"common_voice_fr_19528232.mp3": ("spk1", "Phrase", "Sentence", "train")}
+    make_corpus(tmp_path / "fr", clips, "fr", audio=False)
+    monkeypatch.setitem(prepare.module.COUNTS, "fr", (61, 0, 0))
+    assert len(prepare(tmp_path, tmp_path / "data", langs="fr")) == 60
+    out = capsys.readouterr().out
+    assert "1 of 61 clips of train are known to be bad" in out and "warning" not in out
 
 
 def test_a_few_bad_training_clips_are_left_out_and_counted(tmp_path, prepare, capsys):

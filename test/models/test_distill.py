@@ -97,3 +97,27 @@ def test_what_is_thought_after_text_has_neither_masks_nor_dropout(monkeypatch):
             hidden = model.llm.hidden(model.llm.embed(torch.cat([ids, target[:-1]]))[None])[0]
             want.append(hidden[len(ids) - 1 :])
     torch.testing.assert_close(seen[0], torch.cat(want), rtol=1e-4, atol=1e-4)
+
+
+def test_logits_in_parts_give_the_same_loss_and_gradients(monkeypatch):
+    model, found, sizes = tiny_speech_llm(distill_weight=0.7, distill_top_k=5), {}, []
+    model.training = True
+    logits_of = model.llm.logits
+    for at_once in (1 << 24, 3 * 40):
+        monkeypatch.setattr("speechllm.models.llm.LOGITS_AT_ONCE", at_once)
+        model.zero_grad()
+        loss, _, _ = model(**llm_batch(), text_prompts=text_prompts())
+        loss.backward()
+        grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        found[at_once] = loss.detach(), grads
+        monkeypatch.setattr(model.llm, "logits", lambda x: sizes.append(len(x)) or logits_of(x))
+    (whole, whole_grads), (parts, part_grads) = found.values()
+    num_tokens = sum(map(len, llm_batch()["targets"]))
+    assert num_tokens == 15 and set(sizes) == {3}  # also where it says what is expected
+    assert (
+        len(sizes) == (1 + 2 + 2) * num_tokens // 3
+    )  # losses are computed again for the gradients
+    torch.testing.assert_close(parts, whole)
+    assert part_grads.keys() == whole_grads.keys() and len(whole_grads) > 10
+    for name, grad in whole_grads.items():
+        torch.testing.assert_close(part_grads[name], grad, rtol=1e-4, atol=1e-5)

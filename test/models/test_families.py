@@ -7,9 +7,20 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from helpers import BOS_ID, EOS_ID, VOCAB, llm_batch, one_of, tiny_bloom, tiny_speech_llm
 from speechllm.decode.llm import greedy
 from speechllm.errors import UserError
-from speechllm.models.llm import Llm, new_llm
+from speechllm.models.llm import Llm, new_llm, prefix_mask
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "granite", "olmo2", "phi3")
+FAMILIES = (
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "granite",
+    "olmo2",
+    "phi3",
+    "opt",
+    "falcon",
+)
 SIZES = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -26,9 +37,20 @@ SIZES = {
 }
 
 
-def tiny(family: str, attention: str = "sdpa") -> Llm:
+# Families whose sizes have other names, or that do not take all of these.
+GENERAL = {"num_hidden_layers", "num_attention_heads", "head_dim"}
+OTHER_NAMES = {
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "gpt_neo": {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]]},
+    "mpt": {"d_model": 32, "n_heads": 4, "n_layers": 2},
+}
+
+
+def tiny(family: str, attention: str = "sdpa", **sizes) -> Llm:
     torch.manual_seed(0)
-    config = AutoConfig.for_model(family, **SIZES)
+    left_out = {"mpt": SIZES.keys(), "gpt_neo": GENERAL, "falcon": {"head_dim"}}.get(family, ())
+    known = {name: size for name, size in SIZES.items() if name not in left_out}
+    config = AutoConfig.for_model(family, **known | OTHER_NAMES.get(family, {}) | sizes)
     return Llm(AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval())
 
 
@@ -48,11 +70,10 @@ def test_decoding_with_a_cache_scores_as_training_does(family):
 def test_speech_is_seen_both_ways_and_text_causally(family):
     llm = tiny(family)
     x, speech = torch.randn(1, 7, llm.dim), torch.tensor([[0, 1, 1, 1, 0, 0, 0]])
-    from speechllm.models.llm import prefix_mask
 
     def moved(changed_at, mask):
         other = x.clone()
-        other[0, changed_at] += 1.0
+        other[0, changed_at] += torch.randn(llm.dim)  # a layer norm would not see a constant
         return ((llm.hidden(x, mask) - llm.hidden(other, mask)).abs().amax(2) > 1e-5)[0].tolist()
 
     mask = prefix_mask(torch.tensor([7]), speech)
@@ -73,6 +94,49 @@ def test_eager_attention_reads_the_mask_as_sdpa_does():
 def test_a_family_without_4d_masks_is_refused_by_name():
     with pytest.raises(UserError, match="bloom .* use causal"):
         tiny_speech_llm(tiny_bloom(), attention="prefix")
+
+
+@pytest.mark.parametrize(
+    ("family", "sizes", "why"),
+    [
+        ("falcon", {"alibi": True}, "ALiBi"),
+        ("mpt", {}, "ALiBi"),
+        ("gpt_neo", {}, "a mask of their own"),
+        ("mistral", {"sliding_window": 16}, "sliding_attention .16 positions."),
+        ("gemma2", {"sliding_window": 16}, "sliding_attention .16 positions."),
+        ("gemma3_text", {"sliding_window": 16}, "sliding_attention"),
+        ("cohere2", {"sliding_window": 255}, "sliding_attention .255 positions."),
+        ("gpt_oss", {"sliding_window": 16, "num_local_experts": 2}, "sliding_attention"),
+        ("llama4_text", {"num_local_experts": 2, "pad_token_id": 0}, "chunked_attention"),
+    ],
+)
+def test_what_reads_a_4d_mask_in_part_only_is_refused_with_the_reason(family, sizes, why):
+    llm = tiny(family, "eager", **sizes)
+    for options in ({"attention": "prefix"}, {"packing": True}):
+        with pytest.raises(UserError, match=f"this {family} does not: .*{why}.*; use ") as error:
+            tiny_speech_llm(llm, **options)
+        assert "\n" not in str(error.value)
+    assert tiny_speech_llm(llm).attention == "causal"
+
+
+def test_a_window_that_is_never_left_or_not_in_use_is_none():
+    for family, sizes in (
+        ("mistral", {"sliding_window": 256}),
+        ("mistral", {"sliding_window": None}),
+        ("gemma3_text", {"sliding_window": 512}),
+        ("qwen2", {"sliding_window": 16, "use_sliding_window": False}),
+    ):
+        assert tiny(family, **sizes).why_no_4d_mask == ""
+
+
+def test_positions_of_a_4d_mask_are_those_without_one():
+    """OPT would count them in the mask."""
+    llm = tiny("opt")
+    x = torch.randn(2, 6, llm.dim)
+    mask = prefix_mask(torch.tensor([6, 4]), torch.zeros(2, 6, dtype=torch.long))
+    found, expected = llm.hidden(x, mask), llm.hidden(x)
+    torch.testing.assert_close(found[0], expected[0])
+    torch.testing.assert_close(found[1, :4], expected[1, :4])
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,17 @@ import shutil
 import pytest
 import torch
 from recipes.conftest import run
+from safetensors.torch import load_file, save_file
 
 from speechllm import build
 from speechllm.bin import (
     chat,
     check_frozen,
+    check_llm,
     converse,
     merge_responses,
     respond,
+    score_chat,
     train_llm,
     training,
 )
@@ -60,6 +63,15 @@ def test_all_stages_end_in_a_results_table(finished):
         for column in ("10dB", "0dB"):
             assert (system, "noise", column, "accuracy") in found
     assert ("cascade", "test", "en", "wer") in found
+    own = {part for system, part, *_ in found if system == "cascade-llm"}
+    assert {part.removesuffix(" by kind") for part in own} == {"dev", "test"}
+    assert ("cascade-llm", "test", "en", "wer") in found
+    for part in ("dev", "test"):
+        systems = dict.fromkeys(r["system"] for r in rows if r["set"] == part)
+        assert list(systems)[:4] == ["text", "cascade", "audio", "cascade-llm"]
+    (same,) = [r for r in rows if r["metric"] == "equal_logits"]
+    assert (same["system"], same["set"], same["value"]) == ("llm", "test", 100)
+    assert "text prompts with the same logits" in output
     assert (recipe / "exp/small/RESULTS.md").read_text().strip() in output
     frozen = json.loads((recipe / "exp/small/analysis/frozen.json").read_text())
     assert frozen["text_logits_equal"] is True
@@ -77,7 +89,16 @@ def test_answers_do_not_depend_on_the_batches(finished, tmp_path):
         assert (tmp_path / system / "test/text").read_text() == expected
 
 
-def test_answers_to_other_prompts_are_refused(finished, tmp_path):
+def changed_llm(recipe, folder):
+    """A copy of the recipe's LLM with one other weight."""
+    shutil.copytree(recipe / "exp/small/chat_llm", folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][0] += 1
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def test_answers_to_other_prompts_and_of_other_llms_are_refused(finished, tmp_path):
     recipe, _ = finished
     options = ["--config", recipe / "conf/mini/train_llm.yaml", "--system", "be kind"]
     options += ["--train_dir", recipe / "exp/small/respond/train", "--exp_dir", tmp_path / "llm"]
@@ -89,6 +110,9 @@ def test_answers_to_other_prompts_are_refused(finished, tmp_path):
     ]
     with pytest.raises(UserError, match="answers were given with system '', the training has 'be"):
         train_llm.main([str(w) for w in (*options, "--llm_name", recipe / "exp/small/chat_llm")])
+    other = changed_llm(recipe, tmp_path / "other")
+    with pytest.raises(UserError, match="small/chat_llm .sha256.*, not of --llm_name .*/other "):
+        train_llm.main([str(w) for w in (*options, "--llm_name", other)])
 
 
 def test_targets_are_the_llms_answers_with_their_origin(finished):
@@ -142,12 +166,14 @@ def test_the_terminal_takes_text_and_audio_and_goes_on_after_errors(finished, mo
         f"/audio {audio}",
         "/audio none.flac",
         "/audio",
-        f"sum up /audio {audio}",
+        "  ",
+        f"sum up /audio {audio} and /audio {audio}",
     ]
     said = say(monkeypatch, capsys, recipe, *lines, "/new", "who sells bread", "/quit", "never")
     answers = said.out.splitlines()
     assert len(answers) == 4 and answers[0] == answers[3]
     assert said.err.count("error: ") == 2 and "none.flac" in said.err and "which file" in said.err
+    assert said.err.count("type text, /audio FILE, or both") == 1
 
 
 def test_a_dialogue_longer_than_the_context_is_refused(finished, tmp_path):
@@ -227,9 +253,11 @@ def test_the_cascade_can_hear_with_the_encoder_that_has_learnt_on(finished):
         expected = model.ctc_log_probs(frames)
         heard, heard_lens = build.load_ctc_listener(exp / "llm")[0].log_probs(feats, lens)
         before, _ = build.load_ctc_listener(exp / "ctc")[0].log_probs(feats, lens)
+        own, own_lens = model.hear(feats, lens)
     torch.testing.assert_close(heard, expected)
     assert torch.equal(heard_lens, frame_lens)
     assert not torch.allclose(before, expected)
+    assert torch.equal(own, expected) and torch.equal(own_lens, frame_lens)
 
 
 def test_an_llm_without_chat_template_stops_before_any_answer(finished, tmp_path):
@@ -238,9 +266,87 @@ def test_an_llm_without_chat_template_stops_before_any_answer(finished, tmp_path
     config = json.loads((tmp_path / "plain/tokenizer_config.json").read_text())
     config.pop("chat_template")
     (tmp_path / "plain/tokenizer_config.json").write_text(json.dumps(config))
+    check_llm.main(["--chat", str(recipe / "exp/small/chat_llm")])
+    check_llm.main([str(tmp_path / "plain")])
+    with pytest.raises(UserError, match="has no chat template"):
+        check_llm.main(["--chat", str(tmp_path / "plain")])
     options = ["--llm_name", tmp_path / "plain", "--data_dir", recipe / "data/small/dev"]
     with pytest.raises(UserError, match="has no chat template"):
         respond.main([str(word) for word in (*options, "--out", tmp_path / "out")])
+
+
+def test_a_recording_without_transcript_goes_without_a_text_prompt(finished, tmp_path, capsys):
+    recipe, _ = finished
+    (audio,) = read_dialogues(recipe / "data/small/test/dialogues.jsonl")[0].audio_parts
+    turn = {"role": "user", "audio": audio.audio}
+    known = {"id": "known", "turns": [turn | {"transcript": audio.transcript}], "answer": "x"}
+    untold, path = {"id": "untold", "turns": [turn], "answer": "x"}, tmp_path / "mine.jsonl"
+    options = ["--model", recipe / "exp/small/llm", "--ctc", recipe / "exp/small/ctc"]
+    options += ["--out", tmp_path / "out", "--max_tokens", 6, f"mine={path}"]
+    score = ["--decode", tmp_path / "out", "--out", tmp_path / "scores", "--set", "mine", path]
+    found = []
+    for lines in ([known], [known, untold]):
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        converse.main([str(word) for word in options])
+        score_chat.main([str(word) for word in score])
+        shutil.move(tmp_path / "scores/results.json", tmp_path / "rows.json")
+        rows = json.loads((tmp_path / "rows.json").read_text())
+        found.append({(row["system"], row["metric"]) for row in rows})
+        told = f"mine: {audio.audio} has no transcript; text, and what is compared"
+        assert (told in capsys.readouterr().out) == (untold in lines)
+    compared = {"perplexity", "agreement", "kl", "chrf", "wer"}
+    all_known, some_known = found
+    assert {system for system, _ in all_known} == {"text", "cascade", "audio"}
+    assert compared <= {metric for _, metric in all_known}
+    assert {system for system, _ in some_known} == {"cascade", "audio"}
+    assert not compared & {metric for _, metric in some_known}
+    assert ("audio", "accuracy") in all_known & some_known
+
+
+def test_training_with_rank_0_leaves_the_llm_bit_by_bit(finished, tmp_path, monkeypatch):
+    recipe, _ = finished
+    exp, train = recipe / "exp/small", training.run_training
+    ids = torch.tensor([LlmTokenizer(str(exp / "chat_llm")).encode("who sells bread")])
+    seen = []
+
+    def look(model):
+        with torch.no_grad():
+            logits = model.llm.logits(model.llm.hidden(model.llm.embed(ids)))
+        return logits, {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    def train_and_look(model, *args, **kwargs):
+        seen.append(look(model.eval()))
+        train(model.train(), *args, **kwargs)
+        seen.append(look(model.eval()))
+
+    monkeypatch.setattr(training, "run_training", train_and_look)
+    options = ["--config", recipe / "conf/mini/train_llm.yaml", "--exp_dir", tmp_path / "llm"]
+    options += ["--train_dir", exp / "respond/train", "--valid_dir", exp / "respond/dev"]
+    options += ["--encoder", exp / "ctc", "--llm_name", exp / "chat_llm", "--optim.max_steps", 3]
+    train_llm.main([str(word) for word in (*options, "--train.valid_every", 3, "--lora.rank", 0)])
+    (logits, before), (after_logits, after) = seen
+    assert torch.equal(logits, after_logits)
+    changed = {name for name, p in before.items() if not torch.equal(p, after[name])}
+    assert changed and not any(name.startswith("llm.") for name in changed)
+    assert sum(name.startswith("llm.") for name in before) > 10
+
+
+def test_an_llm_that_is_not_what_it_was_is_an_error(finished, tmp_path, monkeypatch):
+    recipe, _ = finished
+    questions = recipe / "data/small/test/dialogues.jsonl"
+    report, responses = tmp_path / "frozen.json", recipe / "exp/small/respond/train"
+    options = ["--model", recipe / "exp/small/llm", "--responses", responses, "--out", report]
+    options += ["--results", tmp_path, questions]
+    other = changed_llm(recipe, tmp_path / "other")
+    with pytest.raises(UserError, match="the LLM .*/other was frozen in training, but is not what"):
+        check_frozen.main([str(word) for word in (*options, "--llm", other)])
+    assert json.loads(report.read_text())["text_logits_equal"] is True
+    monkeypatch.setattr(check_frozen, "same_logits", lambda *args: [True, False])
+    with pytest.raises(UserError, match="the LLM .*/chat_llm was frozen in training"):
+        check_frozen.main([str(word) for word in options])
+    assert json.loads(report.read_text())["text_logits_equal"] is False
+    (row,) = json.loads((tmp_path / "results.json").read_text())
+    assert (row["metric"], row["value"], row["num_utts"]) == ("equal_logits", 50, 2)
 
 
 def test_a_second_run_skips_everything(finished):

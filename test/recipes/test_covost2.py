@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import shutil
+from pathlib import Path
 
 import pytest
 from recipes.conftest import run
@@ -9,8 +11,11 @@ from recipes.test_mls import stages
 from recipes.test_recorder import commands, fake_machine, one
 
 from speechllm.bin import decode, train_llm
+from speechllm.data import dataset
 from speechllm.data.tables import read_table
+from speechllm.data.tokenizer import CtcTokenizer
 from speechllm.errors import UserError
+from speechllm.score.results import read_published
 
 SMALL = [
     "--langs", "de fr",
@@ -18,7 +23,7 @@ SMALL = [
     "--corpus_opts", "--train_hours 0.06 --dev_utts 3 --test_utts 4 --speakers 6",
     "--mini_llm_opts", "--max_steps 4 --num_sentences 60 --dim 32 --ffn_dim 48 --vocab_size 500",
     "--ctc_opts", "--optim.max_steps 4 --train.valid_every 2 --train.log_every 1 --flat_start 2",
-    "--llm_opts", "--optim.max_steps 3 --train.valid_every 3 --train.log_every 1 --adaptor.dim 16",
+    "--llm_opts", "--optim.max_steps 3 --train.valid_every 3 --train.log_every 1 --adaptor.dim 16 --lora.rank 4",
     "--baseline_opts", "--optim.max_steps 3 --train.valid_every 3 --decoder.num_layers 1",
     "--decode_opts", "--max_tokens_per_second 1 --num_beams 2",
     "--decode_nj", "1",
@@ -30,8 +35,6 @@ SYSTEMS = ("llm", "encoder-decoder", "rescored", "cascade")
 def finished(toolkit):
     """The recipe folder after all stages, and what they printed."""
     recipe = toolkit / "egs" / "covost2"
-    frozen = recipe / "conf/mini/train_llm_frozen.yaml"
-    frozen.write_text(frozen.read_text().replace("max_steps: 250", "max_steps: 2"))
     return recipe, run(recipe / "run.sh", *SMALL)
 
 
@@ -73,9 +76,9 @@ def test_the_audio_encoder_learns_before_lora(finished):
     first, second = (
         (recipe / f"exp/small/{name}/config.yaml").read_text() for name in ("frozen", "llm")
     )
-    assert "rank: 0" in first and "rank: 8" in second
-    for text in (first, second):
-        assert "type: ctc_compressor" in text and "dim: 16" in text
+    assert "rank: 0" in first and "rank: 4" in second
+    for text in (first, second):  # but else options win over the file of the phase
+        assert "type: ctc_compressor" in text and "dim: 16" in text and "max_steps: 3" in text
 
 
 def test_the_analysis_says_how_long_the_speech_is(finished):
@@ -84,6 +87,7 @@ def test_the_analysis_says_how_long_the_speech_is(finished):
     assert {"all", "de", "fr"} == report.keys() and report["all"]["positions"] > 0
     heard = json.loads((recipe / "exp/small/analysis/listening.json").read_text())
     assert heard["metric"] == "bleu" and {"own", "shuffled", "silent"} <= heard.keys()
+    assert "own_against_shuffled" in heard
     assert (recipe / "exp/small/analysis/lengths.png").exists()
 
 
@@ -121,6 +125,38 @@ def test_one_model_transcribes_translates_and_does_both(finished, tmp_path):
         assert (tmp_path / task / "dev/text.src").exists() == (task == "chain")
     with pytest.raises(UserError, match="task: chain, but the model has learnt text"):
         words = ["--model", exp / "llm", "--task", "chain", "--out", tmp_path / "x", data / "dev"]
+        decode.main([str(w) for w in words])
+
+
+def test_ctc_is_taken_for_what_it_has_learnt_to_write(finished, tmp_path, monkeypatch):
+    """Its loss beside the LLM's has the target of its pretraining, and translations are no transcripts."""
+    recipe, _ = finished
+    exp, data, seen = recipe / "exp/small", recipe / "data/small", []
+
+    class Recorded(dataset.LlmDataset):
+        def __getitem__(self, index):
+            utt = super().__getitem__(index)
+            seen.append((self.manifest.row(index), utt["units"][0].tolist()))
+            return utt
+
+    monkeypatch.setattr(dataset, "LlmDataset", Recorded)
+    for target in ("transcript", "text"):
+        best = Path(shutil.copytree(exp / "ctc/best", tmp_path / target / "best"))
+        config = (best / "config.yaml").read_text()
+        assert "target: transcript" in config
+        (best / "config.yaml").write_text(config.replace("target: transcript", f"target: {target}"))
+        options = ["--config", recipe / "conf/mini/train_llm.yaml", "--adaptor.dim", 16]
+        options += ["--optim.max_steps", 1, "--train.valid_utts", 1, "--ctc_weight", 0.5]
+        options += ["--train_dir", data / "train", "--valid_dir", data / "dev"]
+        options += ["--encoder", best.parent, "--llm_name", exp / "base_llm"]
+        train_llm.main([str(w) for w in (*options, "--exp_dir", tmp_path / f"llm_{target}")])
+        row, units = seen[-1]
+        assert row.text != row.transcript
+        assert units == CtcTokenizer(best / "units.model").encode(getattr(row, target))
+    words = ["--model", best.parent, "--task", "transcript", "--out", tmp_path / "x", data / "dev"]
+    with pytest.raises(
+        UserError, match="task: transcript, but .*/text has learnt to write the text"
+    ):
         decode.main([str(w) for w in words])
 
 
@@ -163,12 +199,17 @@ if "prepare_data.py" in line:
 def test_paper_preset_trains_in_the_order_of_the_paper(toolkit, tmp_path):
     fake = fake_machine(tmp_path, RECORDED)
     options = ["--preset", "paper", "--corpora", str(tmp_path), "--ngpu", "8", "--tag", "recorded"]
+    options += ["--llm_opts", "--optim.max_steps 7 --lora.rank 32"]
+    options += ["--decode_opts", "--batch_frames 77"]
     run(toolkit / "egs/covost2/run.sh", *options, python=str(fake))
     lines = commands(tmp_path)
     assert not any("make_mini" in line for line in lines)
     frozen, llm = [line for line in lines if "bin.train_llm " in line]
     assert "--config conf/paper/train_llm_frozen.yaml" in frozen and "--init" not in frozen
     assert "--init exp/recorded/frozen" in llm and "frozen.yaml" not in llm
+    order = ["frozen.yaml", "--optim.max_steps 7 --lora.rank 32", "--lora.rank 0"]
+    places = [frozen.index(words) for words in order]  # the last wins
+    assert places == sorted(places) and order[1] in llm and order[2] not in llm
     baseline = one(lines, "bin.train_encoder_decoder")
     assert "--units exp/recorded/text.model" in baseline and "--init_encoder  " in baseline
     for line in (frozen, llm, baseline):
@@ -180,8 +221,14 @@ def test_paper_preset_trains_in_the_order_of_the_paper(toolkit, tmp_path):
         if word in line
     ]
     assert tasks == ["bin.decode"] * 2 + ["score_nbest", "bin.rescore", "bin.decode", "translate"]
+    decoded = {line.split("--out ")[1].split()[0]: line for line in lines if "bin.decode" in line}
+    for folder, ours in (("decode/llm", 1), ("decode/encoder-decoder", 0), ("transcripts", 1)):
+        assert ("--batch_frames 77" in decoded[f"exp/recorded/{folder}"]) == ours
+    assert "--task transcript" in decoded["exp/recorded/transcripts"]
     scored = [line for line in lines if "bin.score " in line]
     assert len(scored) == 4 and sum("--published" in line for line in scored) == 2
+    shown = read_published(toolkit / "egs/covost2/exp/recorded/published.tsv")
+    assert {row["target"] for row in shown} == {"en"} and len({row["lang"] for row in shown}) > 3
     (toolkit / "egs/covost2/data/recorded/train/feats.scp").write_text("a c\n")
     again = ["--stage", "5", "--stop_stage", "5"]
     output = run(toolkit / "egs/covost2/run.sh", *options, *again, python=str(fake))
@@ -199,6 +246,8 @@ def test_the_target_language_chooses_the_tokenizer_everywhere(toolkit, tmp_path)
     by_bleu = [line for line in lines if "--metric bleu" in line or "--metrics bleu" in line]
     assert len(by_bleu) == 4  # dev and test, rescoring, analysis
     assert all("--tokenize zh " in line for line in by_bleu)
+    shown = read_published(toolkit / "egs/covost2/exp/chinese/published.tsv")
+    assert {(row["lang"], row["target"]) for row in shown} == {("en", "zh-CN")}
 
 
 def test_rows_of_a_table_leave_the_baselines_alone(toolkit, tmp_path):
@@ -218,6 +267,10 @@ def test_rows_of_a_table_leave_the_baselines_alone(toolkit, tmp_path):
         (["--langs", "de xx", "--stop_stage", "0", "--tag", "xx"], "no language 'xx'"),
         (["--corpora", "/nowhere", "--stop_stage", "1", "--tag", "no"], "'/nowhere'"),
         (["--systems", "magic", "--stage", "6", "--tag", "small"], "'magic'"),
+        (
+            ["--ctc_opts", "--target text", "--tag", "xx"],
+            "CTC writes translations; leave cascade out",
+        ),
     ],
     ids=str,
 )

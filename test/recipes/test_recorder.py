@@ -277,6 +277,8 @@ def test_audiochat_lets_the_llm_answer_before_it_learns_to_listen(toolkit, tmp_p
     llm = "--llm_name meta-llama/Llama-2-7b-chat-hf"
     answered = [line for line in lines if "bin.respond" in line]
     assert len(answered) == 6 and all(llm in line for line in answered)
+    assert all("--licence llama2" in line for line in answered)
+    assert "check_llm --chat meta-llama/Llama-2-7b-chat-hf" in one(lines, "bin.check_llm")
     for part in ("train", "dev"):
         of_part = [line for line in answered if f"--out exp/paper/respond/{part} " in line]
         assert sorted(line.split("--part ")[1] for line in of_part) == ["1", "2", "3"]
@@ -285,6 +287,7 @@ def test_audiochat_lets_the_llm_answer_before_it_learns_to_listen(toolkit, tmp_p
     assert lines.index(trained) > max(map(lines.index, answered))
     conversations = [line for line in lines if "bin.converse" in line]
     assert all("--ctc exp/paper/ctc " in line for line in conversations)
+    assert ["--own_ctc" in line for line in conversations] == [True, False]
     tests = [word for line in conversations for word in line.split() if ".jsonl" in word]
     assert [word.split("=")[0] for word in tests][:2] == ["dev", "test"]
     assert [word.split("snr=")[1] for word in tests if "snr=" in word] == "20 15 10 5 0".split()

@@ -59,6 +59,19 @@ def test_values_are_those_worked_out_by_hand(values):
     assert 0 <= low < 66.6667 < high <= 100
 
 
+def test_without_text_prompts_only_right_answers_are_counted():
+    alone = [
+        dataclasses.replace(a, reference=None, nll=(), kl=(), spoken=("",))
+        for a in answers(["1", "three", "dog dog dog dog dog dog"])
+    ]
+    found = {("cascade", "en"): alone, ("audio", "en"): alone}
+    rows = chat_rows(QUESTIONS, found, "en", num_samples=50)
+    assert {r["metric"] for r in rows} == {"accuracy", "accuracy_vs_cascade"}
+    assert {r["value"] for r in rows if r["metric"] == "accuracy"} == {33.3333}
+    counts = {r["metric"]: r["value"] for r in count_rows({"audio": alone}, "en")}
+    assert counts == {"empty": 0, "looping": 1, "truncated": 0}
+
+
 def test_columns_are_averaged(values):
     found = {
         ("audio", "20dB"): answers(["one", "two", "cat"]),

@@ -288,7 +288,7 @@ def test_unknown_tables_and_rows_are_named(spec_file):
 def test_the_shared_run_must_be_of_the_same_llm_and_languages(
     llm, langs, message, spec_file, tmp_path
 ):
-    write_results(tmp_path / "t", {"en": 4.0, "de": 6.0, "avg": 5.0})
+    write_results(tmp_path / "t", {"en": 4.0, "de": 6.0, "avg": 5.0, "all": 5.2})
     (tmp_path / "t/llm/best").mkdir(parents=True)
     (tmp_path / "t/llm/best/config.yaml").write_text("llm: /runs/t/base_llm\n")
     options = ["--spec", str(spec_file), "--preset", "mini", "--tag", "t", "--exp", str(tmp_path)]

@@ -20,4 +20,4 @@ done
 ${score} --set noise --columns "$(printf '%sdB ' ${snrs})" "${data}/test/dialogues.jsonl"
 
 ${decode_cmd} --gpu "${one_gpu}" "${exp}/log/check_frozen.log" ${decode} speechllm.bin.check_frozen --model "${exp}/llm" --responses "${responses}/train" \
-    --out "${exp}/analysis/frozen.json" "${data}/test/dialogues.jsonl"
+    --out "${exp}/analysis/frozen.json" --results "${exp}" --commands "${exp}/commands" "${data}/test/dialogues.jsonl"

@@ -4,16 +4,26 @@ python local/prepare_data.py --corpora /data/mls --set test data/test
 
 A corpus that comes with dialogues (*.jsonl beside transcripts.txt, see mini/dialogues.py) keeps them, in
 several.jsonl those again in which the user speaks more than once; of another corpus every utterance is a dialogue of
-one turn.
+one turn. Where a corpus has no instructed.jsonl and reminded.jsonl of its own, dialogues of one spoken turn are put
+into them: with an instruction in text before the audio, and after a turn of text that says what will be said.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from speechllm.bin import cli
 from speechllm.data.data_dir import iter_data_dir, write_data_dir
 from speechllm.data.dialogue import Dialogue, Part, Turn, as_json, read_dialogues
 from speechllm.data.mls import SUBSETS, corpus_dir, iter_mls
+from speechllm.data.responses import choose_instruction
 from speechllm.data.tables import atomic_write
+
+INSTRUCTIONS = (
+    "Translate into German:",
+    "Sum up in a few words:",
+    "Say in other words:",
+    "Name the most important word of this:",
+)
 
 
 def get_parser():
@@ -27,6 +37,26 @@ def single_turns(data_dir: str) -> list[Dialogue]:
         Dialogue(utt.utt_id, (Turn("user", (Part(audio=utt.audio, transcript=utt.text),)),))
         for utt in iter_data_dir(data_dir)
     ]
+
+
+def spoken_turn(dialogue: Dialogue) -> Part | None:
+    """The audio of a dialogue that is nothing else, if its transcript is known."""
+    parts = [part for turn in dialogue.turns for part in turn.parts]
+    return parts[0] if len(parts) == 1 and parts[0].audio and parts[0].transcript else None
+
+
+def instructed(dialogue: Dialogue, part: Part) -> Dialogue:
+    """An instruction in text, then the audio; the right answer is not known any more."""
+    text = choose_instruction(dialogue.dialogue_id, INSTRUCTIONS, 1.0, 1)
+    turns = (Turn("user", (Part(text=text), part)),)
+    return replace(dialogue, turns=turns, answer="", aliases=(), kind=text)
+
+
+def reminded(dialogue: Dialogue, part: Part) -> Dialogue:
+    """A turn of text that says what the audio will say, and the audio."""
+    said = Part(text=f'What I say next will be: "{part.transcript}"')
+    before = Turn("user", (said,)), Turn("assistant", (Part(text="I see."),))
+    return replace(dialogue, turns=(*before, *dialogue.turns))
 
 
 def num_user_turns(dialogue: Dialogue) -> int:
@@ -54,9 +84,12 @@ def main(argv=None):
     write_dialogues(data_dir / "dialogues.jsonl", dialogues)
     several = [dialogue for dialogue in dialogues if num_user_turns(dialogue) > 1]
     write_dialogues(data_dir / "several.jsonl", several)
-    for name in ("instructed.jsonl", "reminded.jsonl"):
+    spoken = [(dialogue, part) for dialogue in dialogues if (part := spoken_turn(dialogue))]
+    for name, change in (("instructed.jsonl", instructed), ("reminded.jsonl", reminded)):
         if (set_dir / name).exists():
             write_dialogues(data_dir / name, read_dialogues(set_dir / name))
+        else:
+            write_dialogues(data_dir / name, [change(*one) for one in spoken])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@
 #   --ctc DIR                   CTC encoder, which writes the transcripts of the cascade
 #   --llm NAME, --tokenize NAME by which n-best lists are rescored; tokenizer of the BLEU that this is tuned by (13a)
 #   --ngpu N, --nproc N         GPUs (0), or processes on the CPU (1)
-#   --opts "..."                overrides of decode.yaml
+#   --opts "..."                overrides of decode.yaml, by which all decode but encoder-decoder
 
 # shellcheck disable=SC2086  # options for a command are words to be split
 set -euo pipefail
@@ -33,9 +33,10 @@ case ${system} in
             --tokenize "${tokenize}" --out "${out}/rescored" "${lists}/test"
         ;;
     cascade | cascade-llm)
-        heard=${exp}/transcripts reader=(--model "${ctc}")
-        [ "${system}" = cascade ] || heard=${exp}/transcripts_llm reader=(--model "${exp}/llm" --task transcript)
-        ${launch} speechllm.bin.decode --config "${conf}/decode.yaml" "${reader[@]}" --out "${heard}" ${sets}
+        heard=${exp}/transcripts reader=${ctc}
+        [ "${system}" = cascade ] || heard=${exp}/transcripts_llm reader=${exp}/llm
+        ${launch} speechllm.bin.decode --config "${conf}/decode.yaml" --model "${reader}" \
+            --out "${heard}" ${opts} --task transcript ${sets}
         ${launch} speechllm.bin.translate --config "${conf}/decode.yaml" --model "${exp}/llm" \
             --heard "${heard}" --out "${out}/${system}" ${opts} ${sets}
         ;;

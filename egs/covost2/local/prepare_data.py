@@ -26,6 +26,7 @@ BAD_CLIPS = {  # cannot be decoded, or only in part
     "common_voice_en_19817845.mp3",
     "common_voice_en_19504777.mp3",
 }
+BAD = "are known to be bad"
 MAX_LEFT_OUT = 0.05  # share of the training clips that may be missing or without translation
 MADE = "made.json"  # is in the folders of made-up corpora, which have sizes of their own
 # Published utterances of train, dev and test.
@@ -113,13 +114,14 @@ def read_tsv(path: Path, columns: tuple[str, ...]):
     with open(path, encoding="utf-8", newline="") as file:
         reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE, escapechar="\\")
         try:
-            header = next(reader, [])
+            rows = (row for row in reader if len(row) > 1 or "".join(row).strip())  # not blank
+            header = next(rows, [])
             if missing := [name for name in columns if name not in header]:
                 raise UserError(
                     f"{path}:1: no column {missing[0]!r}, only {', '.join(header)}; is it the right file?"
                 )
             places = [header.index(name) for name in columns]
-            for row in reader:
+            for row in rows:
                 if len(row) <= max(places):
                     raise UserError(
                         f"{path}:{reader.line_num}: {len(row)} columns instead of {len(header)}; "
@@ -183,7 +185,7 @@ class Direction:
             if translation is None:
                 continue
             if clip in BAD_CLIPS and self.set_name == "train":
-                self.leave_out("are known to be bad", clip)
+                self.leave_out(BAD, clip)
             elif not translation:
                 self.leave_out("have no translation", clip)
             elif clip not in there:
@@ -229,8 +231,9 @@ class Direction:
         )
         if official and not (self.folder / MADE).is_file():
             published = COUNTS[self.lang][list(SPLITS).index(self.set_name)]
-            if len(found) != published:
-                print(f"warning: {name}: {len(found)} utterances, CoVoST 2 has {published}")
+            count = len(found) + len(self.left_out.get(BAD, []))  # CoVoST 2 counts them
+            if count != published:
+                print(f"warning: {name}: {count} utterances, CoVoST 2 has {published}")
 
 
 def main(argv=None):

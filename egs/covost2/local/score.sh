@@ -3,7 +3,7 @@
 #
 # usage: local/score.sh --systems "..." --conf DIR --exp DIR --data DIR --langs "..." --target LANG
 #   --systems "..."             folders in EXP/decode
-#   --conf DIR                  published.tsv of it, if there is one, is shown beside the test set's figures
+#   --conf DIR                  its published.tsv, if there is one, is shown for --target beside the test set's figures
 #   --exp DIR, --data DIR       of the run
 #   --langs "...", --target LANG   spoken languages; language of the translations
 #   --tokenize NAME             sacreBLEU's tokenizer for it (13a)
@@ -15,7 +15,10 @@ systems="" conf="" exp="" data="" langs="" target=en tokenize=13a
 
 baseline="" published=""
 [[ " ${systems} " != *" encoder-decoder "* ]] || baseline="--baseline encoder-decoder"
-[ ! -f "${conf}/published.tsv" ] || [ "${target}" != en ] || published="--published ${conf}/published.tsv"
+if [ -f "${conf}/published.tsv" ]; then # of this target language
+    awk -F '\t' -v target="${target}" 'NR == 1 || $3 == target' "${conf}/published.tsv" >"${exp}/published.tsv"
+    published="--published ${exp}/published.tsv"
+fi
 score="python -m speechllm.bin.score --out ${exp} --commands ${exp}/commands"
 for set in dev test; do
     hyps=$(for system in ${systems}; do echo "${system}=${exp}/decode/${system}/${set}"; done)

@@ -1,4 +1,7 @@
 # What the paper preset assumes where the command line is silent.
 ngpu=${ngpu:-8}
-llm=${llm:-meta-llama/Llama-2-7b-chat-hf}
+if [ -z "${llm}" ]; then
+    llm=meta-llama/Llama-2-7b-chat-hf
+    [[ ${respond_opts} == *--licence* ]] || respond_opts+=" --licence llama2" # of what this LLM writes
+fi
 snrs=${snrs:-"20 15 10 5 0"}
