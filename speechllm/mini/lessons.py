@@ -23,7 +23,7 @@ SUM_UP = ("sum up", "in short", "the short form of")
 # learn. Jumbles are there because of a fault: an LLM that repeats real sentences only says "the hat is white", which it
 # has often read, where it is told to repeat "the flower is white", which it has never read.
 LESSONS = Choice(
-    "interview:6 scene:3 follow_up:2 repeat:2 jumble:2 translate_word:3 translate_sentence:6 "
+    "interview:6 scene:3 follow_up:2 repeat:2 jumble:2 translate_word:3 translate_sentence:8 "
     "arithmetic:5 count:2 opposite:1 summary:1 statement:1 reminder:1"
 )
 
