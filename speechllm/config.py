@@ -127,9 +127,8 @@ class TrainConfig:
         1000, least=1
     )  # utterances of the dev set that are really decoded while training
     keep_best: int = 5  # checkpoints that are kept and averaged
-    start_share: float = number(
-        0.0, least=0, most=1
-    )  # of the weights before training in what becomes best (arXiv:2109.01903)
+    # Share of the weights before training in best/, if that validates no worse (WiSE-FT, arXiv:2109.01903); 0: off.
+    start_share: float = number(0.0, least=0, most=1)
     log_every: int = number(100, least=1)  # steps
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the GPU has it
     parallel: Literal["auto", "ddp", "fsdp"] = (

@@ -142,8 +142,8 @@ if [ -n "${init_encoder-}" ] && [ ! -f "${init_encoder}" ] && [ ! -f "${init_enc
     [ ! -f "${init_encoder}/model.safetensors" ]; then
     die "--init_encoder should be a folder with a trained encoder, such as exp/mini/ctc, or ESPnet's .pth, got '${init_encoder}'"
 fi
-if [ -n "${lm-}" ] && [ "${lm}" != train ] && [ ! -d "${lm}" ]; then
-    die "--lm should be train or a folder with n-gram LMs, got '${lm}'"
+if [ -n "${lm-}" ] && [ "${lm}" != train ] && [ ! -e "${lm}" ]; then
+    die "--lm should be train, a folder with n-gram LMs or an ARPA file, got '${lm}'"
 fi
 if [ "${subset:-full}" != full ] && [ "${data}" != "data/${tag}" ]; then
     die "--subset ${subset}: the data of another run (--data ${data}) are as they are; leave one of the two out"

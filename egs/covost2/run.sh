@@ -23,6 +23,7 @@ cd "$(dirname "$0")"
 . ../../utils/path.sh
 . ./cmd.sh
 . ./db.sh
+
 preset=mini corpora="" langs="" target=en systems="llm encoder-decoder rescored cascade" llm="" init_encoder="" tag=""
 data="" ctc="" stage=0 stop_stage=9 force=false phases="frozen llm" init_baseline="" ngpu="" nproc=1 nj=2 decode_nj=""
 corpus_opts="" corpus_size="" prepare_opts="" mini_llm_opts="" ctc_opts="" llm_opts="" baseline_opts="" decode_opts=""
@@ -33,8 +34,8 @@ corpus_opts="" corpus_size="" prepare_opts="" mini_llm_opts="" ctc_opts="" llm_o
 conf=conf/${preset} exp=exp/${tag:=${preset}} data=${data:-data/${tag}} ctc=${ctc:-${exp}/ctc} corpora=${corpora:-${COVOST2}}
 . stage.sh
 declare -A tokenizers=([zh-CN]=zh [ja]=ja-mecab) && tokenize=${tokenizers[${target}]:-13a} # of BLEU, in the target language
-[[ ! "${ctc_opts} " =~ --target[\ =]text\  || ${stop_stage} -lt 6 || ! " ${systems} " = *" cascade "* ]] ||
-    die "--systems cascade reads transcripts, but with --ctc_opts '${ctc_opts}' CTC writes translations; leave cascade out"
+. local/check_options.sh
+
 made=$([ -n "${corpora}" ] || [ "${preset}" != mini ] || echo "${data}/corpus") corpora=${corpora:-${made}}
 if run_stage 0 "get the corpus" -- "${corpora}" "${langs}" "${corpus_size}" "${corpus_opts}" "${preset}"; then
     [ -z "${made}" ] || ${train_cmd} --num_threads "${nj}" "${exp}/log/corpus.log" python -m speechllm.bin.make_mini_corpus \
@@ -83,12 +84,7 @@ fi
 if run_stage 5 "train the LLM integration" "${ctc}/best" "${data}"/{train,dev}/{text,text.src,feats.scp,utt2prompt?} \
     "${conf}"/train_llm{,_*}.yaml "${base_llm}?" -- "${base_llm}" "${llm_opts}" "${phases}"; then
     discard_stale $(printf "${exp}/%s " ${phases})
-    for phase in ${phases}; do changes=${conf}/train_llm_${phase}.yaml # options win over it, but rank 0 leaves the LLM as it is
-        ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_${phase}.log" ${train} speechllm.bin.train_llm --config "${conf}/train_llm.yaml" \
-            $([ "${phase}" = llm ] || echo "--config ${changes}") "${bleu[@]}" ${llm_opts} $(grep -qs '^  rank: 0' "${changes}" && echo --lora.rank 0) "${sets[@]}" \
-            --encoder "${ctc}" --decode_config "${conf}/decode.yaml" --llm_name "${base_llm}" ${init:+--init "${init}"} --exp_dir "${exp}/${phase}"
-        init=${exp}/${phase}
-    done
+    . local/train_phases.sh
     finish_stage "${exp}/llm/best"
 fi
 

@@ -99,8 +99,8 @@ if run_stage 6 "decode" "${ctc}/best" "${exp}/llm/best?" "conf/${preset}/decode.
         [ ! -e "${model}/best" ] || ${decode_cmd} --gpu "${ngpu}" "${exp}/log/decode_${system}.log" launch.sh --ngpu "${ngpu}" --nproc "${decode_nj}" \
             speechllm.bin.decode --config "conf/${preset}/decode.yaml" --model "${model}" --out "${exp}/decode/${system}" ${decode_opts} "${data}"/{dev,test}
     done
-    [ -z "${lm}" ] || ${decode_cmd} --gpu "$((ngpu > 0))" "${exp}/log/decode_ngram.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.decode_ngram --model "${ctc}" \
-        --lm "${lm}" --train_dir "${data}/train" --dev_dir "${data}/dev" --out "${exp}/decode/ctc+lm" "${data}"/{dev,test}
+    [ -z "${lm}" ] || ${decode_cmd} --gpu "$((ngpu > 0))" "${exp}/log/decode_ngram.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.decode_ngram --config "conf/${preset}/decode.yaml" \
+        ${decode_opts} --model "${ctc}" --lm "${lm}" --train_dir "${data}/train" --dev_dir "${data}/dev" --out "${exp}/decode/ctc+lm" "${data}"/{dev,test}
     finish_stage "${exp}"/decode/*/{dev,test}/text
 fi
 

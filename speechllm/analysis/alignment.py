@@ -42,8 +42,8 @@ def path_similarity(matrix: np.ndarray) -> float:
 def sharpness(matrix: np.ndarray, other: np.ndarray) -> float:
     """How much more similar the band of a text is to the speech than that of another text would be.
 
-    Noise has as good a way through few positions as through many only by the choice it has among them; what the other
-    text finds is taken off for that reason, and 0 is chance for every number of positions.
+    Even in noise the best way is above the mean, the more so the more positions there are to choose from. The best way
+    of another text has the same advantage, so it is subtracted: chance is about 0 at every stride.
 
     Args:
         matrix, other: similarities of the same N speech positions with their own text and with another.

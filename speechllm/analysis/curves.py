@@ -1,4 +1,4 @@
-"""Picture of a table: curves where its axis is a number, a line for each row where it is not."""
+"""Picture of a table: curves where its axis is a number, else a dot with its interval for each row."""
 
 import textwrap
 from pathlib import Path

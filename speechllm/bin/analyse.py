@@ -58,14 +58,14 @@ def get_parser(argv=None):
 def alignments(model, tokenizer, rows: list, plotted: set[int], out, device) -> dict:
     """What ``alignment`` and ``lengths`` report, per language; draws the pictures.
 
-    Monotonicity and sharpness are those of the similarity of speech positions and text; lengths are speech positions
-    and the tokens that the LLM has to write, its end included.
+    Monotonicity and sharpness are those of the similarity of speech positions and text, sharpness beside the text
+    before in the same language, which the first one lacks; lengths are speech positions and the tokens that the LLM
+    has to write, its end included.
 
     Args:
         rows: of a manifest.
         plotted: places of those whose similarities are drawn.
     """
-    import numpy as np
     import torch
 
     from speechllm.analysis.alignment import (
@@ -103,9 +103,15 @@ def alignments(model, tokenizer, rows: list, plotted: set[int], out, device) -> 
         values = {"all": [s[column] for s in scores]}
         for score in scores:
             values.setdefault(score[0], []).append(score[column])
-        report[name] = {key: float(np.nanmean(value)) for key, value in sorted(values.items())}
+        report[name] = {key: mean_of_known(value) for key, value in sorted(values.items())}
     plot_lengths(sizes, out / "lengths.png")
     return {"alignment": report, "lengths": length_report(sizes)}
+
+
+def mean_of_known(values: list[float]) -> float | None:
+    """The mean without nan; None where nothing else is there, for JSON has no nan."""
+    known = [value for value in values if value == value]
+    return sum(known) / len(known) if known else None
 
 
 def listening(

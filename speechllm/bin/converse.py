@@ -158,8 +158,8 @@ def answer(model, tokenizer, systems, dialogues, feats, heard: dict[str, list], 
 
     Args:
         feats: per dialogue the features of its audio parts.
-        heard: of the systems that read, per dialogue what they read in the place of these parts. The first may be
-            "text"; without it no answer is compared with those of the text prompt.
+        heard: of the systems that read, per dialogue what they read in the place of these parts. "text", where it is
+            there, comes first: the others are compared with its answers.
     """
     import torch
 

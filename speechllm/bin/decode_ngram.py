@@ -4,10 +4,10 @@ python -m speechllm.bin.decode_ngram --model exp/mini/ctc --lm /data/mls --train
     --dev_dir data/mini/dev --out exp/mini/decode/ctc+lm data/mini/dev data/mini/test
 
 Every language has its own model, so the search is told the language of each utterance. Long utterances are heard in
-windows, as by speechllm.bin.decode; the LM begins anew in each.
+windows, as by speechllm.bin.decode, of whose settings windows and batches count here; the LM begins anew in each.
 """
 
-import argparse
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -30,52 +30,32 @@ class Weights(NamedTuple):
     word_score: float = 0.0
 
 
-def get_parser():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "data_dirs", nargs="+", type=Path, help="data directories with manifest.arrow"
-    )
+def get_parser(argv=None):
+    parser = cli.config_parser(__doc__, DecodeConfig, argv)
+    parser.add_argument("data_dirs", nargs="+", help="data directories with manifest.arrow")
     parser.add_argument("--model", required=True, help="experiment folder of a CTC model")
     parser.add_argument(
         "--lm",
         default="train",
         help="folder that holds mls_lm_<language>/{5,3}-gram_lm.arpa, <code>.arpa or mls_lm_<language>/data.txt, "
-        "a text to train one on, or one ARPA file for all languages; 'train' where there is none (default)",
+        "a text to train one on, or one ARPA file for all languages; 'train' where there is none",
     )
     parser.add_argument(
         "--train_dir",
-        type=Path,
+        default="",
         help="data directory whose text trains the LMs for which --lm has nothing",
     )
     parser.add_argument(
-        "--dev_dir", type=Path, required=True, help="data directory on which weights are tuned"
+        "--dev_dir", required=True, help="data directory on which weights are tuned"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, help="OUT/<set>/text, OUT/weights.json, OUT/<code>.arpa"
+        "--out", required=True, help="OUT/<set>/text, OUT/weights.json, OUT/<code>.arpa"
     )
-    parser.add_argument("--order", type=int, default=5, help="of the LMs trained (5)")
-    parser.add_argument(
-        "--tune_utts", type=int, default=160, help="dev utterances to tune on (160)"
-    )
-    parser.add_argument("--beam_size", type=int, default=30, help="prefixes kept per frame (30)")
-    parser.add_argument("--beam_units", type=int, default=10, help="units tried per frame (10)")
-    parser.add_argument("--unk_score", type=float, default=0.0, help="of words the LM lacks (0)")
-    parser.add_argument("--batch_frames", type=int, default=30000, help="per batch (30000)")
-    parser.add_argument(
-        "--window",
-        type=float,
-        default=DecodeConfig.window,
-        help="seconds; longer audio is heard in windows of this length, which end in pauses, 0: never "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--overlap",
-        type=float,
-        default=DecodeConfig.overlap,
-        help="seconds that a window shares with the next one where there is no pause (default: %(default)s)",
-    )
+    parser.add_argument("--order", type=int, default=5, help="of the LMs trained")
+    parser.add_argument("--tune_utts", type=int, default=160, help="dev utterances to tune on")
+    parser.add_argument("--beam_size", type=int, default=30, help="prefixes kept per frame")
+    parser.add_argument("--beam_units", type=int, default=10, help="units tried per frame")
+    parser.add_argument("--unk_score", type=float, default=0.0, help="of words the LM lacks")
     return parser
 
 
@@ -120,7 +100,7 @@ def find_text(lang: str, args) -> tuple[str, Iterable[str]]:
             f"--lm {args.lm}: no n-gram model of {lang!r}, and no training text of it "
             f"in --train_dir {args.train_dir}; name a folder with mls_lm_<language> or {lang}.arpa"
         )
-    return f"{args.train_dir / 'text'}", texts
+    return str(args.train_dir / "text"), texts
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -237,12 +217,13 @@ def tune(error_rate) -> tuple[Weights, dict[Weights, float]]:
 
 
 def main(argv=None):
-    args = get_parser().parse_args(argv)
-    for name in ("order", "tune_utts", "beam_size", "beam_units", "batch_frames"):
+    config, args = cli.parse(get_parser(argv), DecodeConfig, argv)
+    for name in ("order", "tune_utts", "beam_size", "beam_units"):
         cli.check_number(f"--{name}", getattr(args, name), least=1)
-    cli.check_number("--window", args.window, least=0)
-    config = DecodeConfig(batch_frames=args.batch_frames, window=args.window, overlap=args.overlap)
-    check(config)
+    args.data_dirs = [Path(folder) for folder in args.data_dirs]
+    args.dev_dir, args.out = Path(args.dev_dir), Path(args.out)
+    args.train_dir = Path(args.train_dir) if args.train_dir else None
+    check(dataclasses.replace(config, ctc_weight=0.0))  # of the search by an LLM
     import json
 
     import torch

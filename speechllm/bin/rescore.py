@@ -78,9 +78,11 @@ def check_names(hyp_dirs):
     found = {}
     for hyp_dir in hyp_dirs:
         if hyp_dir.name in found:
+            hint = "call the command once for each, with another --out"
+            if hyp_dir == found[hyp_dir.name]:
+                hint = "it is given twice, and --hyp is rescored anyway"
             raise UserError(
-                f"{hyp_dir}: OUT/{hyp_dir.name} is already that of {found[hyp_dir.name]}; "
-                "call the command once for each, with another --out"
+                f"{hyp_dir}: OUT/{hyp_dir.name} is already that of {found[hyp_dir.name]}; {hint}"
             )
         found[hyp_dir.name] = hyp_dir
 

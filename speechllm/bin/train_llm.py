@@ -26,7 +26,10 @@ def get_parser(argv=None):
 
 
 def check_responses(train_dir: str, config: TrainLlmConfig, llm_name: str):
-    """Raise a UserError if answers were given by another LLM, or to other prompts than it is to hear them in."""
+    """Raise a UserError if answers were given by another LLM, or to other prompts than it is to hear them in.
+
+    A name of the hub and a folder cannot be compared: one has a commit, the other a hash of its files.
+    """
     import json
     from pathlib import Path
 
@@ -38,7 +41,9 @@ def check_responses(train_dir: str, config: TrainLlmConfig, llm_name: str):
     if not path.exists():
         return
     about = json.loads(path.read_text(encoding="utf-8"))
-    if (revision := llm_revision(llm_name)) != about["revision"]:
+    revision = llm_revision(llm_name)
+    of_folders = [name.startswith("sha256:") for name in (revision, str(about["revision"]))]
+    if revision != about["revision"] and of_folders[0] == of_folders[1]:
         raise UserError(
             f"{path}: these answers are those of {about['model']} ({about['revision']}), not of --llm_name "
             f"{llm_name} ({revision}); give that one, or let this one respond"

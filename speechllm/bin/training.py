@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechllm.config import DataConfig, DecodeConfig, OptimConfig, TrainConfig
+from speechllm.config import DataConfig, OptimConfig, TrainConfig
 from speechllm.data.manifest import Manifest
 from speechllm.data.rows import Row
 from speechllm.data.sampler import batches_in_order, padding_share, plan_batches, share_of_rank
@@ -240,7 +240,7 @@ def validator(
     setup: Setup,
     metric: str = "wer",
     tokenize: str = "13a",
-    window: float = DecodeConfig.window,
+    window: float = 0.0,
 ):
     """The function ``validate(step)`` that the training loop asks for: WER or BLEU of really decoded utterances.
 
@@ -253,16 +253,16 @@ def validator(
         num_utts: about so many, spread evenly over the set.
         metric: "wer" or "bleu".
         tokenize: sacreBLEU's tokenizer of the target language.
-        window: seconds; longer utterances are left out, as decoding does not hear them at once.
+        window: seconds; longer utterances are left out, as decoding does not hear them at once; 0: none are.
 
     Raises:
         UserError: the tokenizer is not installed, or all utterances are too long.
     """
     make_metric(metric, tokenize)
     manifest = Manifest(Path(valid_dir) / "manifest.arrow")
-    usable = heard_at_once(manifest, window, setup.is_main)
-    count = min(num_utts, len(usable))
-    chosen = usable[np.unique(np.linspace(0, len(usable) - 1, count).round().astype(int))]
+    short = heard_at_once(manifest, window, setup.is_main)
+    count = min(num_utts, len(short))
+    chosen = short[np.unique(np.linspace(0, len(short) - 1, count).round().astype(int))]
     plan = batches_in_order(manifest.num_frames, batch_frames, chosen)
 
     def validate(step):

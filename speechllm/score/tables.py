@@ -127,6 +127,11 @@ def read_spec(path: Path) -> TableSpec:
             raise UserError(
                 f"{path}: row {row.name}: monolingual, lm and subset go with neither opts nor encoder"
             )
+    others = values.get("others") or []
+    needed = [(row.published, ("mark",)) for row in rows if row.published]
+    for figure, keys in needed + [(figure, ("label", "mark")) for figure in others]:
+        if missing := [key for key in keys if key not in figure]:
+            raise UserError(f"{path}: published figures {figure}: key {missing[0]!r} is missing")
     own = {row.name for row in rows if not row.run and not row.is_preset}
     if unlike := [row for row in rows if row.run and row.run not in own]:
         raise UserError(
@@ -197,7 +202,7 @@ def figures(row: TableRow, runs: Runs, exp: Path, metric: str = "wer") -> list[d
 
 
 def mean_of_runs(found: list[dict]) -> dict[str, float]:
-    """Mean of figures of independent runs; its bounds are as far away as their distances add up in squares."""
+    """Mean of figures of independent runs; the half-widths of their intervals add in quadrature."""
     mean = sum(r["value"] for r in found) / len(found)
     down, up = (
         math.hypot(*(r["value"] - r[bound] for r in found)) / len(found)
@@ -252,7 +257,7 @@ def markdown(spec: TableSpec, number: str, rows: list[dict]) -> str:
         found = {r["lang"]: r for r in rows if r["row"] == row.name}
         cells = [cell(found[lang]) if lang in found else "" for lang in langs]
         average = found.get("avg", {})
-        cells += [f"{average[name]:.3f}" if name in average else "" for name in more]
+        cells += [f"{average[n]:.3f}" if average.get(n) is not None else "" for n in more]
         label = row.label if found else f"{row.label} (not finished)"
         add("" if row.x is None else f"{row.x:g}", label, cells)
         if row.published:

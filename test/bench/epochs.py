@@ -16,7 +16,7 @@ from speechllm.data.tokenizer import CtcTokenizer
 from speechllm.train import update
 from speechllm.train.distributed import Setup
 
-NUM_UTTS = 400  # of an epoch here, about a quarter of an hour
+NUM_UTTS = 400  # in a timed epoch, about 15 minutes of audio
 TOLERANCE = 1e-3  # of sums over hundreds of utterances in another order
 
 

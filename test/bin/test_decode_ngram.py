@@ -139,7 +139,7 @@ def test_long_utterances_are_searched_in_windows(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (["--window", "-1"], "--window: -1.0 should be at least 0"),
+        (["--window", "-1"], "window: -1.0 should be at least 0"),
         (["--overlap", "20"], "between 0 and half of window 30.0"),
     ],
 )

@@ -303,7 +303,10 @@ def test_what_ctc_cannot_write_or_align_is_named_and_counted(finished, tmp_path,
         (["--preset", "huge"], "huge"),
         (["--stage", "7", "--stop_stage", "7", "--tag", "none"], "missing"),
         (["--langs", "en xx", "--tag", "xx", "--stop_stage", "0"], "xx"),
-        (["--lm", "/nowhere"], "--lm should be train or a folder with n-gram LMs, got '/nowhere'"),
+        (
+            ["--lm", "/nowhere"],
+            "--lm should be train, a folder with n-gram LMs or an ARPA file, got '/nowhere'",
+        ),
         (
             ["--tag", "a", "--data", "data/b", "--subset", "1h"],
             "--subset 1h: the data of another run",

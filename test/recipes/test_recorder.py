@@ -164,6 +164,7 @@ def test_ngram_row_searches_the_shared_encoder_with_the_corpora_s_models(toolkit
     run(toolkit / "egs/mls/run_table.sh", *options, python=str(fake))
     line = one(commands(tmp_path), "bin.decode_ngram")
     assert "--model exp/searched/ctc " in line and f"--lm {tmp_path} " in line
+    assert "--config conf/mini/decode.yaml " in line
     assert "--train_dir data/searched/train --dev_dir data/searched/dev " in line
     assert "--out exp/searched/tables/1/ctc_lm/decode/ctc+lm data/searched/dev" in line
     assert sum("bin.train_ctc" in line for line in commands(tmp_path)) == 1

@@ -260,6 +260,8 @@ def test_tables_with_alignment_analyse_every_row_and_show_it(spec_file, tmp_path
         ({"rows": [{"name": "a", "label": "a", "encoder": "e"}]}, "no encoder 'e'"),
         ({"rows": [{"name": "a", "label": "a", "run": "b"}]}, "row a: run 'b' is no other row"),
         ({"rows": [{"name": "a", "label": "a", "lm": True, "opts": "--x"}]}, "neither opts nor"),
+        ({"rows": [{"name": "a", "label": "a", "published": {"avg": 1}}]}, "key 'mark' is missing"),
+        ({"others": [{"name": "a", "mark": "b", "avg": 1}]}, "key 'label' is missing"),
     ],
     ids=str,
 )
