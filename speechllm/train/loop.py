@@ -1,6 +1,5 @@
 """The training loop of every model here."""
 
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import nullcontext
 from itertools import islice
@@ -70,8 +69,8 @@ def train(
         save_every: steps between saves of ``last/``, beside those after each validation.
         keep_best: how many checkpoints with the lowest scores are kept, and averaged at the end;
             the average becomes ``best/`` if it scores no worse than the best of them.
-        start_share: how far ``best/`` then goes back to the weights before training, if that scores no worse: what
-            little data has not unlearnt is kept (arXiv:2109.01903).
+        start_share: how far ``best/`` then goes back to the weights before training, whatever that scores: it is meant
+            for what the dev set does not show (WiSE-FT, arXiv:2109.01903).
         files, may_change, overwrite: see ``ExpDir``.
 
     Returns:
@@ -231,31 +230,30 @@ def _finish(
     start: Mapping,
     start_share: float,
 ):
-    """Write ``best/``: the best checkpoints' average, the best one, or, unvalidated, the last; or a mixture of it."""
-    source, what, best_score = run.last, f"step {progress.step}", math.inf
+    """Write ``best/``: the best checkpoints' average, the best one, or, unvalidated, the last; mixed with the start."""
+    source, what = run.last, f"step {progress.step}"
     if scores_now is not None:
         best_score, best_step = progress.best[0]
         source, what = run.step(best_step), f"step {best_step}"
     weights = checkpoint.read(source)
 
-    def consider(candidate: dict, name: str, prefix: str):
-        nonlocal weights, what, best_score
-        score = best_score
-        if scores_now is not None:
-            checkpoint.fill(core, candidate, run.path)
-            scores = scores_now()
-            log.valid(progress.step, scores, f"  {name}", prefix=prefix)
-            score = next(iter(scores.values()))
-        if score <= best_score:
-            weights, what, best_score = candidate, name, score
+    def score(candidate: dict, name: str, prefix: str) -> float:
+        checkpoint.fill(core, candidate, run.path)
+        scores = scores_now()
+        log.valid(progress.step, scores, f"  {name}", prefix=prefix)
+        return next(iter(scores.values()))
 
     if len(progress.best) > 1:
         steps = sorted(step for _, step in progress.best)
         averaged = checkpoint.average([run.step(step) for step in steps])
-        consider(averaged, f"average of steps {', '.join(map(str, steps))}", "average_")
+        name = f"average of steps {', '.join(map(str, steps))}"
+        if score(averaged, name, "average_") <= best_score:
+            weights, what = averaged, name
     if start_share:
-        mixed = checkpoint.mix(weights, start, start_share)
-        consider(mixed, f"{what}, {start_share:g} of the way back to the start", "mixed_")
+        weights = checkpoint.mix(weights, start, start_share)
+        what = f"{what}, {start_share:g} of the way back to the start"
+        if scores_now is not None:
+            score(weights, what, "mixed_")
     checkpoint.fill(core, weights, run.path)
     distributed.from_main(lambda: run.write(run.best, weights), setup)
     _say(setup, f"{run.best}: {what}")
