@@ -95,17 +95,17 @@ def test_a_table_trains_its_row_on_the_shared_data_and_scores_both(finished):
     row = {"name": "rank0", "label": "0", "x": 0}
     row["llm_opts"] = "--lora.rank 0 --optim.max_steps 2 --train.valid_every 2"
     spec = {"title": "Rank", "axis": "rank", "rows": [row, {"name": "own", "label": "8", "x": 8}]}
-    path = recipe / "conf/mini/tables/rank.yaml"
+    path = recipe / "conf/mini/tables/90.yaml"
     path.write_text(yaml.safe_dump(spec))
     try:
-        run(recipe / "run_table.sh", "--table", "rank", "--langs", "en de", "--tag", "small")
+        run(recipe / "run_table.sh", "--table", "90", "--langs", "en de", "--tag", "small")
     finally:
         path.unlink()
-    rows = json.loads((recipe / "exp/small/tables/rank.json").read_text())
+    rows = json.loads((recipe / "exp/small/tables/90.json").read_text())
     assert {(r["row"], r["lang"]) for r in rows} == {
         (name, lang) for name in ("rank0", "own") for lang in ("en", "de", "avg")
     }
-    hyps = recipe / "exp/small/tables/rank/rank0/decode/llm/test"
+    hyps = recipe / "exp/small/tables/90/rank0/decode/llm/test"
     report = (hyps.parents[2] / "results.json").read_text()
     (wer,) = (
         r
