@@ -110,7 +110,8 @@ def test_a_table_trains_its_row_on_the_shared_data_and_scores_both(finished):
     (wer,) = (
         r
         for r in json.loads(report)
-        if (r["set"], r["lang"]) == ("test", "avg") and r["metric"] == "wer" and r["normalised"]
+        if (r["system"], r["set"], r["lang"]) == ("llm", "test", "avg")
+        and (r["metric"], r["normalised"]) == ("wer", True)
     )
     assert wer["value"] == next(
         r["value"] for r in rows if (r["row"], r["lang"]) == ("rank0", "avg")
