@@ -112,7 +112,7 @@ fi
 
 if run_stage 8 "score" "${exp}"/decode/{{text,cascade,audio}/{dev,test}/{text,utt2status},cascade-llm/{dev,test}/text?} "${data}"/{dev,test}/dialogues.jsonl; then
     list_commands >"${exp}/commands"
-    for set in test dev; do # what is asked for first comes first
+    for set in dev test; do
         ${score} --set "${set}" "${data}/${set}/dialogues.jsonl"
     done
     finish_stage "${exp}/results.json"
