@@ -1,12 +1,8 @@
 """The only bridge from config to objects."""
 
 import dataclasses
-from pathlib import Path
-from typing import get_type_hints
 
 import torch
-import yaml
-from safetensors.torch import load_file
 
 from speechllm.config import (
     ConformerConfig,
@@ -20,7 +16,6 @@ from speechllm.config import (
     TrainCtcConfig,
     TrainEncoderDecoderConfig,
     TrainLlmConfig,
-    kinds_of,
 )
 from speechllm.data.prompts import TASKS, ChatTemplate, PromptTemplate
 from speechllm.errors import UserError
@@ -32,7 +27,7 @@ from speechllm.models.baselines import EncoderDecoder
 from speechllm.models.cmvn import GlobalCmvn
 from speechllm.models.conformer import ConformerEncoder
 from speechllm.models.ctc import CtcModel, SpeechEncoder
-from speechllm.models.espnet_encoder import EspnetEncoder, read_espnet_weights
+from speechllm.models.espnet_encoder import EspnetEncoder
 from speechllm.models.llm import Llm, load_llm, new_llm
 from speechllm.models.llm_tokenizer import LlmTokenizer
 from speechllm.models.spec_augment import SpecAugment
@@ -47,11 +42,6 @@ ADAPTORS = {
     "ctc_compressor": CtcCompressorAdaptor,
 }
 ADAPTERS = {"ia3": Llm.add_ia3, "oft": Llm.add_oft}  # beside LoRA
-MODELS = {  # what a checkpoint calls the model that it holds
-    "ctc": "a CTC model",
-    "encoder_decoder": "an encoder-decoder",
-    "speech_llm": "a speech LLM",
-}
 NO_PEFT = NoPeftConfig()
 
 
@@ -216,229 +206,3 @@ def build_chat_template(prompt: str, tokenizer: LlmTokenizer, system: str = "") 
     return ChatTemplate(
         prompt, tokenizer.render_chat, tokenizer.encode, tokenizer.encode_after, system
     )
-
-
-def checkpoint_path(folder: str | Path) -> Path:
-    """The checkpoint in an experiment folder (its averaged best), or the folder itself if it is one.
-
-    Raises:
-        UserError: neither holds a model.
-    """
-    folder = Path(folder)
-    for path in (folder / "best", folder):
-        if (path / "model.safetensors").is_file():
-            return path
-    raise UserError(
-        f"{folder}: no trained model here (no best/model.safetensors); has its training stage finished?"
-    )
-
-
-def read_checkpoint_config(path: Path) -> dict:
-    return yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-
-
-def model_kind(folder: str | Path) -> str:
-    """Which of ``MODELS`` an experiment folder holds."""
-    return read_checkpoint_config(checkpoint_path(folder))["model"]
-
-
-def open_checkpoint(folder: str | Path, kind: str) -> tuple[dict, Path]:
-    """The config of an experiment folder's checkpoint, and its path.
-
-    Raises:
-        UserError: it holds no model, or not one of this kind.
-    """
-    path = checkpoint_path(folder)
-    saved = read_checkpoint_config(path)
-    if saved["model"] != kind:
-        held = MODELS.get(saved["model"], saved["model"])
-        raise UserError(f"{folder}: holds {held}, not {MODELS[kind]}")
-    return saved, path
-
-
-def restore(model: torch.nn.Module, path: Path):
-    """Fill a model from a checkpoint; only the base LLM's own weights, which it names, are not in it.
-
-    Raises:
-        UserError: the weights do not fit the model.
-    """
-    result = model.load_state_dict(load_file(path / "model.safetensors"), strict=False)
-    own = (
-        model.checkpoint_state_dict()
-        if hasattr(model, "checkpoint_state_dict")
-        else model.state_dict()
-    )
-    missing = [key for key in result.missing_keys if key in own]
-    if missing or result.unexpected_keys:
-        first = (missing + result.unexpected_keys)[0]
-        raise UserError(
-            f"{path}: its weights do not fit its config (first: {first}); was it made by another version?"
-        )
-
-
-def nested(config_class, values: dict):
-    """A frozen dataclass from nested dictionaries, as saved in a checkpoint; unknown keys are passed over.
-
-    Raises:
-        UserError: a kind of encoder or adaptor that does not exist.
-    """
-    kinds, types, kwargs = kinds_of(config_class), get_type_hints(config_class), {}
-    for field in dataclasses.fields(config_class):
-        if field.name not in values:
-            continue
-        value, section = values[field.name], types[field.name]
-        if field.name in kinds:
-            classes = kinds[field.name]
-            name = value.get("type", next(iter(classes)))
-            if name not in classes:
-                raise UserError(
-                    f"the checkpoint has {field.name}.type {name!r}; this version knows {', '.join(classes)}"
-                )
-            section = classes[name]
-        kwargs[field.name] = nested(section, value) if dataclasses.is_dataclass(section) else value
-    return config_class(**kwargs)
-
-
-def load_ctc_model(folder: str | Path) -> tuple[CtcModel, Path]:
-    """The CTC model of an experiment folder, in eval mode, and its checkpoint's path (units.model lies there)."""
-    saved, path = open_checkpoint(folder, "ctc")
-    model = build_ctc_model(
-        nested(TrainCtcConfig, saved["config"]), saved["num_units"], saved["num_mel_bins"]
-    )
-    restore(model, path)
-    return model.eval(), path
-
-
-def load_ctc_listener(folder: str | Path) -> tuple[CtcModel, Path]:
-    """As ``load_ctc_model``; of a speech LLM it is the encoder as it has learnt on, with its CTC layer.
-
-    Raises:
-        UserError: the folder holds another model, or a speech LLM without a CTC layer.
-    """
-    path = checkpoint_path(folder)
-    saved = read_checkpoint_config(path)
-    if saved["model"] != "speech_llm":
-        return load_ctc_model(folder)
-    weights = load_file(path / "model.safetensors")
-    if "ctc_head.weight" not in weights:
-        raise UserError(f"{folder}: this speech LLM was trained without a CTC layer")
-    config = nested(TrainCtcConfig, {"encoder": saved["encoder"]})
-    model = build_ctc_model(config, saved["num_units"], saved["num_mel_bins"])
-    heard = {k: v for k, v in weights.items() if k.startswith(("speech.", "ctc_head."))}
-    model.load_state_dict({k.replace("ctc_head.", "head.", 1): v for k, v in heard.items()})
-    return model.eval(), path
-
-
-def load_encoder_decoder(folder: str | Path) -> tuple[EncoderDecoder, Path]:
-    """The encoder-decoder of an experiment folder, in eval mode, and its checkpoint's path."""
-    saved, path = open_checkpoint(folder, "encoder_decoder")
-    config = nested(TrainEncoderDecoderConfig, saved["config"])
-    model = build_encoder_decoder(config, saved["num_units"], saved["num_mel_bins"])
-    restore(model, path)
-    return model.eval(), path
-
-
-def init_encoder(speech: SpeechEncoder, source: str | Path):
-    """Start an encoder from that of another run; normalisation and CTC head stay the corpus's own.
-
-    Args:
-        source: an experiment folder, or a model file of ESPnet.
-
-    Raises:
-        UserError: the other encoder has other sizes.
-    """
-    if Path(source).is_file():
-        weights = read_espnet_weights(source)
-    else:
-        prefix = "speech.encoder."
-        weights = {
-            k.removeprefix(prefix): v
-            for k, v in load_file(checkpoint_path(source) / "model.safetensors").items()
-            if k.startswith(prefix)
-        }
-    own = speech.encoder.state_dict()
-    for name in sorted(own.keys() | weights.keys()):
-        if name not in own or name not in weights or own[name].shape != weights[name].shape:
-            sizes = " and ".join(
-                str(tuple(w[name].shape)) if name in w else "none" for w in (weights, own)
-            )
-            raise UserError(
-                f"{source}: its encoder has other sizes than this config's ({name}: {sizes}); use its encoder config"
-            )
-    speech.encoder.load_state_dict(weights)
-
-
-def init_speech_llm(model: SpeechLlm, source: str | Path):
-    """Start a speech LLM from another, trained with the same encoder; what only this one trains of the LLM, adapters or
-    its own weights, begins as it is.
-
-    Raises:
-        UserError: the other one has other sizes, or parts that this one lacks.
-    """
-    path = checkpoint_path(source)
-    weights, own = load_file(path / "model.safetensors"), model.checkpoint_state_dict()
-    unlike = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
-    unlike += [k for k in own if k not in weights and not k.startswith("llm.")]
-    if unlike:
-        raise UserError(
-            f"{path}: is no start for this config (first: {unlike[0]}); use its adaptor, encoder and LLM"
-        )
-    model.load_state_dict(weights, strict=False)
-
-
-def llm_source(name: str) -> str:
-    """How a checkpoint names its LLM: a folder by its absolute path, anything else as it is."""
-    return str(Path(name).resolve()) if Path(name).is_dir() else name
-
-
-def find_llm(name: str, path: Path) -> str:
-    """The LLM that a checkpoint names: where it was, or beside the checkpoint if both were moved or packed.
-
-    Args:
-        name: a folder, or a Hugging Face name, which has one slash at most.
-        path: the checkpoint.
-
-    Raises:
-        UserError: the folder is in neither place.
-    """
-    if Path(name).is_dir():
-        return name
-    beside = [folder / Path(name).name for folder in path.resolve().parents[:2]]
-    for folder in beside:
-        if (folder / "config.json").is_file():
-            return str(folder)
-    if Path(name).is_absolute() or name.count("/") > 1:
-        raise UserError(
-            f"{path}: its LLM is neither in {name} nor in {beside[0]}; say where it is with --llm"
-        )
-    return name
-
-
-def load_speech_llm(folder: str | Path, llm_name: str = "") -> tuple[SpeechLlm, dict, Path]:
-    """The speech LLM of an experiment folder, in eval mode; its checkpoint's config; the checkpoint's path.
-
-    Args:
-        llm_name: the base LLM, if it is not where the checkpoint says.
-    """
-    saved, path = open_checkpoint(folder, "speech_llm")
-    config = nested(TrainLlmConfig, saved["config"])
-    encoder = nested(TrainCtcConfig, {"encoder": saved["encoder"]}).encoder
-    speech = build_speech_encoder(encoder, config.spec_augment, saved["num_mel_bins"])
-    llm = build_llm(config.llm, llm_name or find_llm(saved["llm"], path))
-    model = build_speech_llm(
-        config, speech, llm, ctc_head=torch.nn.Linear(speech.output_dim, saved["num_units"])
-    )
-    restore(model, path)
-    return model.eval(), saved, path
-
-
-def load_chat_llm(folder: str | Path, llm_name: str = "") -> tuple[SpeechLlm, dict, Path]:
-    """As ``load_speech_llm``, of one that has learnt to answer in turns.
-
-    Raises:
-        UserError: it has not.
-    """
-    saved, _ = open_checkpoint(folder, "speech_llm")
-    if not nested(TrainLlmConfig, saved["config"]).chat:
-        raise UserError(f"{folder}: not trained with chat: true, so it has no turns to answer")
-    return load_speech_llm(folder, llm_name)

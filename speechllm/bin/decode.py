@@ -78,14 +78,14 @@ def windows_of(row, config: DecodeConfig) -> list[tuple[int, int]]:
 
 def writes_transcripts(folder, task: str) -> bool:
     """Whether a model of an experiment folder writes what is said, also where the text is something else."""
-    from speechllm import build
+    from speechllm import trained
 
-    saved = build.read_checkpoint_config(build.checkpoint_path(folder))
+    saved = trained.read_checkpoint_config(trained.checkpoint_path(folder))
     if saved["model"] == "ctc":
-        return build.nested(TrainCtcConfig, saved["config"]).target == "transcript"
+        return trained.nested(TrainCtcConfig, saved["config"]).target == "transcript"
     if saved["model"] == "encoder_decoder" or task != "text":
         return task == "transcript"
-    return build.nested(TrainLlmConfig, saved["config"]).target == "transcript"
+    return trained.nested(TrainLlmConfig, saved["config"]).target == "transcript"
 
 
 def joined(
@@ -192,11 +192,11 @@ def main(argv=None):
     config, args = cli.parse(get_parser(argv), DecodeConfig, argv)
     from pathlib import Path
 
-    from speechllm import build
+    from speechllm import trained
     from speechllm.errors import UserError
     from speechllm.train import distributed
 
-    check(config, build.model_kind(args.model))
+    check(config, trained.model_kind(args.model))
     transcribes = writes_transcripts(args.model, config.task)
     if config.task == "transcript" and not transcribes:
         raise UserError(

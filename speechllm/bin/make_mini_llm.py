@@ -32,8 +32,9 @@ def main(argv=None):
     from speechllm.data.prompts import LANGUAGES
     from speechllm.data.tables import read_table
     from speechllm.mini.chat import train_chat_llm
+    from speechllm.mini.documents import TRANSLATE
     from speechllm.mini.grammar import LANGS, sentences
-    from speechllm.mini.llm import TRANSLATE, train_llm
+    from speechllm.mini.llm import train_llm
     from speechllm.mini.questions import questions
     from speechllm.score.normalize import normalize
     from speechllm.train.muon import MuonAdamW

@@ -29,9 +29,9 @@ def main(argv=None):
     import tarfile
     from pathlib import Path
 
-    from speechllm.build import checkpoint_path
     from speechllm.errors import UserError
     from speechllm.score.results import replace_text
+    from speechllm.trained import checkpoint_path
 
     out, building = Path(args.out), Path(f"{args.out}.building")
     for name in args.files:

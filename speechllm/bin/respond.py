@@ -87,7 +87,7 @@ def main(argv=None):
     import dataclasses
     from pathlib import Path
 
-    from speechllm import build
+    from speechllm import build, trained
     from speechllm.data.manifest import Manifest
     from speechllm.data.responses import ResponsePart, digest_of_part
     from speechllm.data.subset import part_bounds
@@ -104,7 +104,7 @@ def main(argv=None):
     manifest = Manifest(Path(args.data_dir) / "manifest.arrow")
     template.text_parts(manifest.row(0))  # an LLM without a chat template stops here
     llm = load_llm(args.llm_name, config.llm.dtype, config.llm.attention)
-    settings = {"model": build.llm_source(args.llm_name), "revision": llm_revision(args.llm_name)}
+    settings = {"model": trained.llm_source(args.llm_name), "revision": llm_revision(args.llm_name)}
     settings["settings"] = dataclasses.asdict(config)
     settings["data"] = digest_of_part(manifest, args.num_parts, args.part)
     part = ResponsePart(args.out, args.num_parts, args.part, settings)

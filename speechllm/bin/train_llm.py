@@ -69,7 +69,7 @@ def main(argv=None):
     import torch
     from torch.utils.data import ConcatDataset
 
-    from speechllm import build
+    from speechllm import build, trained
     from speechllm.bin import training
     from speechllm.bin.recognize import llm_recognizer, task_template
     from speechllm.data.collate import collate_llm, make_loader
@@ -97,9 +97,9 @@ def main(argv=None):
         manifest, chosen, config.target_masking, config.target_masking_beta, setup
     )
 
-    ctc, encoder_path = build.load_ctc_model(args.encoder)
-    encoder_saved = build.read_checkpoint_config(encoder_path)
-    ctc_target = build.nested(TrainCtcConfig, encoder_saved["config"]).target
+    ctc, encoder_path = trained.load_ctc_model(args.encoder)
+    encoder_saved = trained.read_checkpoint_config(encoder_path)
+    ctc_target = trained.nested(TrainCtcConfig, encoder_saved["config"]).target
     llm = build.build_llm(config.llm, args.llm_name)
     model = build.build_speech_llm(config, ctc.speech, llm, tokenizer.unk_id, ctc.head)
     units = CtcTokenizer(encoder_path / "units.model")
@@ -108,7 +108,7 @@ def main(argv=None):
             table = unit_embeddings(units.unit_texts(), tokenizer.ids_of_piece, llm.embed)
         model.start_from_text(table, config.alignment_weight)
     if args.init:
-        build.init_speech_llm(model, args.init)
+        trained.init_speech_llm(model, args.init)
 
     def wanted(row, task):
         return getattr(row, config.target) if task == "text" else wanted_text(row, task)
@@ -150,7 +150,7 @@ def main(argv=None):
     )
     saved = training.saved_config(
         model="speech_llm",
-        llm=build.llm_source(args.llm_name),
+        llm=trained.llm_source(args.llm_name),
         num_mel_bins=encoder_saved["num_mel_bins"],
         num_units=encoder_saved["num_units"],
         encoder=encoder_saved["config"]["encoder"],

@@ -11,17 +11,14 @@ from pathlib import Path
 
 import torch
 
+from speechllm.mini.documents import BOS_ID, EOS_ID, misspell, stretch
 from speechllm.mini.lessons import lessons
 from speechllm.mini.llm import (
-    BOS_ID,
-    EOS_ID,
     batches,
     learn,
     matrices_and_others,
-    misspell,
     new_model,
     save,
-    stretch,
     train_tokenizer,
 )
 from speechllm.mini.questions import Question

@@ -20,7 +20,7 @@ import torch
 import yaml
 from transformers import LlamaConfig
 
-from speechllm import build
+from speechllm import build, trained
 from speechllm.config import TrainCtcConfig, TrainLlmConfig
 from speechllm.decode.llm import greedy
 from speechllm.decode.speculative import describe, speculative_greedy
@@ -38,7 +38,7 @@ ERROR_RATE = 0.08  # of a draft's tokens
 
 def read_config(config_class, name: str):
     path = common.ROOT / "egs/mls/conf/paper" / name
-    return build.nested(config_class, yaml.safe_load(path.read_text(encoding="utf-8")))
+    return trained.nested(config_class, yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def make_model(small: bool, device: torch.device) -> SpeechLlm:

@@ -13,8 +13,8 @@ from speechllm.data.dialogue import Part, Turn, prompt_parts, read_dialogues
 from speechllm.errors import UserError
 from speechllm.mini.chat import ASSISTANT, USER, chat_document, hear
 from speechllm.mini.dialogues import spoken_questions
+from speechllm.mini.documents import EOS_ID
 from speechllm.mini.lessons import lessons, shortened
-from speechllm.mini.llm import EOS_ID
 from speechllm.mini.questions import Question, questions
 from speechllm.mini.scene import NounPhrase, Scene
 from speechllm.models.llm import load_llm
