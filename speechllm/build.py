@@ -1,4 +1,4 @@
-"""The only bridge from config to objects."""
+"""From config to objects."""
 
 import dataclasses
 

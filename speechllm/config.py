@@ -7,6 +7,8 @@ says which one is meant, and without it the first is.
 from dataclasses import dataclass, field, is_dataclass
 from typing import Literal, get_args, get_type_hints
 
+from speechllm.errors import UserError
+
 BleuTokenizer = Literal["13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "none"]  # sacreBLEU's
 
 
@@ -26,6 +28,29 @@ def kinds_of(config_class) -> dict[str, dict[str, type]]:
         if classes:
             found[name] = {c.type: c for c in classes}
     return found
+
+
+def from_dict(config_class, values: dict):
+    """A frozen dataclass from nested dictionaries, as saved in a checkpoint; unknown keys are passed over.
+
+    Raises:
+        UserError: a kind of encoder or adaptor that does not exist.
+    """
+    kinds, types, kwargs = kinds_of(config_class), get_type_hints(config_class), {}
+    for name in types:
+        if name not in values:
+            continue
+        value, section = values[name], types[name]
+        if name in kinds:
+            classes = kinds[name]
+            kind = value.get("type", next(iter(classes)))
+            if kind not in classes:
+                raise UserError(
+                    f"the checkpoint has {name}.type {kind!r}; this version knows {', '.join(classes)}"
+                )
+            section = classes[kind]
+        kwargs[name] = from_dict(section, value) if is_dataclass(section) else value
+    return config_class(**kwargs)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ LAYERS = {  # part of the package: parts it may import, beside itself
     "analysis": {"errors"},
     "mini": {"errors"},
     "build": {"errors", "config", "data", "models"},
-    "trained": {"errors", "config", "models", "build"},
+    "load": {"errors", "config", "models", "build"},
 }
 LIBRARIES = {  # library: the only files that may import it
     "transformers": {"models/llm.py", "mini/llm.py"},

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from speechllm.bin import cli
 from speechllm.bin.decode import check
-from speechllm.config import DecodeConfig, FbankConfig, LlmConfig
+from speechllm.config import DecodeConfig, FbankConfig, LlmConfig, from_dict
 
 
 def get_parser(argv=None):
@@ -238,13 +238,13 @@ def ctc_maker(folder: str, device) -> dict[str, Callable]:
     """``{"ctc": from a loader of features to a recognizer}`` of a CTC model; nothing where none is named."""
     from functools import partial
 
-    from speechllm import trained
+    from speechllm import load
     from speechllm.bin.recognize import ctc_recognizer
     from speechllm.data.tokenizer import CtcTokenizer
 
     if not folder:
         return {}
-    model, path = trained.load_ctc_model(folder)
+    model, path = load.load_ctc_model(folder)
     units = CtcTokenizer(path / "units.model")
     return {"ctc": partial(ctc_recognizer, model.to(device), units, device)}
 
@@ -260,7 +260,7 @@ def main(argv=None):
 
     import torch
 
-    from speechllm import build, trained
+    from speechllm import build, load
     from speechllm.analysis.distortion import plot_distortion
     from speechllm.bin.recognize import llm_recognizer, text_side
     from speechllm.bin.robustness import measure
@@ -273,7 +273,7 @@ def main(argv=None):
     from speechllm.train import distributed
 
     device = distributed.init(exact=True).device
-    model, saved, path = trained.load_speech_llm(args.model, args.llm)
+    model, saved, path = load.load_speech_llm(args.model, args.llm)
     cli.check_mel_bins(features, saved)
     make_metric(args.metric, args.tokenize)  # a missing tokenizer stops here
     model.to(device)
@@ -293,9 +293,9 @@ def main(argv=None):
             reports["listening"] = listening(
                 make_recognizer, chosen, config.batch_frames, args.metric, args.tokenize
             )
-            llm_config = trained.nested(LlmConfig, saved["config"]["llm"])
+            llm_config = from_dict(LlmConfig, saved["config"]["llm"])
             if not llm_config.from_scratch:  # there is a writer to compare it with
-                name = args.llm or trained.find_llm(saved["llm"], path)
+                name = args.llm or load.find_llm(saved["llm"], path)
                 base_llm = build.build_llm(llm_config, name)
                 texts = [[tokenizer.bos_id, *tokenizer.encode(row.text)] for row in chosen]
                 texts = [ids for ids in texts if len(ids) > 1]

@@ -134,7 +134,7 @@ def parse_line(line: str) -> tuple:
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), ChatConfig, argv)
     fbank = cli.read_config(FbankConfig, args.fbank_config)
-    from speechllm import trained
+    from speechllm import load
     from speechllm.bin.recognize import text_side
     from speechllm.data.fbank import Fbank
     from speechllm.decode.llm import sampler
@@ -142,7 +142,7 @@ def main(argv=None):
     from speechllm.train import distributed
 
     device = distributed.init(exact=True).device
-    model, saved, path = trained.load_chat_llm(args.model, args.llm)
+    model, saved, path = load.load_chat_llm(args.model, args.llm)
     cli.check_mel_bins(fbank, saved)
     tokenizer, _, template = text_side(saved, path)
     extract = Fbank(fbank.num_mel_bins, fbank.sample_rate)

@@ -48,7 +48,7 @@ def main(argv=None):
     args = get_parser().parse_args(argv)
     import json
 
-    from speechllm import trained
+    from speechllm import load
     from speechllm.bin.recognize import text_side
     from speechllm.bin.score import read_commands
     from speechllm.data.dialogue import as_text, read_dialogues
@@ -66,9 +66,9 @@ def main(argv=None):
         raise UserError(f"{origin}: no such file; --responses should be written by merge_responses")
     about = json.loads(origin.read_text(encoding="utf-8"))
     dialogues = [as_text(dialogue) for dialogue in read_dialogues(args.dialogues)]
-    model, saved, path = trained.load_speech_llm(args.model, args.llm)
+    model, saved, path = load.load_speech_llm(args.model, args.llm)
     _, _, template = text_side(saved, path)
-    name = args.llm or trained.find_llm(saved["llm"], path)
+    name = args.llm or load.find_llm(saved["llm"], path)
     settings = saved["config"]["llm"]
     base_llm = load_llm(name, settings["dtype"], settings["attention"]).to(device).eval()
     prompts = [template.parts_of(dialogue.turns)[0] for dialogue in dialogues]

@@ -235,7 +235,7 @@ def main(argv=None):
     import shutil
     from pathlib import Path
 
-    from speechllm import trained
+    from speechllm import load
     from speechllm.bin.recognize import text_side
     from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.score.chat import SYSTEMS, write_answers
@@ -243,13 +243,13 @@ def main(argv=None):
 
     tests = [parse_test(test) for test in args.tests]
     setup = distributed.init(exact=True)
-    model, saved, path = trained.load_chat_llm(args.model, args.llm)
+    model, saved, path = load.load_chat_llm(args.model, args.llm)
     tokenizer, own_units, template = text_side(saved, path)
     cli.check_mel_bins(fbank, saved)
     systems = Systems(model.to(setup.device), template, config.max_tokens, setup.device)
     listeners = {}
     if args.ctc:
-        ctc, ctc_path = trained.load_ctc_listener(args.ctc)
+        ctc, ctc_path = load.load_ctc_listener(args.ctc)
         units = CtcTokenizer(ctc_path / "units.model")
         listeners["cascade"] = ctc.to(setup.device).log_probs, units
     if args.own_ctc and model.ctc_weight:

@@ -5,7 +5,7 @@ python -m speechllm.bin.decode --model exp/mini/llm --out exp/mini/decode/llm da
 
 from speechllm.bin import cli
 from speechllm.bin.recognize import Output, load_recognizer
-from speechllm.config import DecodeConfig, TrainCtcConfig, TrainLlmConfig
+from speechllm.config import DecodeConfig, TrainCtcConfig, TrainLlmConfig, from_dict
 
 
 def get_parser(argv=None):
@@ -78,14 +78,14 @@ def windows_of(row, config: DecodeConfig) -> list[tuple[int, int]]:
 
 def writes_transcripts(folder, task: str) -> bool:
     """Whether a model of an experiment folder writes what is said, also where the text is something else."""
-    from speechllm import trained
+    from speechllm import load
 
-    saved = trained.read_checkpoint_config(trained.checkpoint_path(folder))
+    saved = load.read_checkpoint_config(load.checkpoint_path(folder))
     if saved["model"] == "ctc":
-        return trained.nested(TrainCtcConfig, saved["config"]).target == "transcript"
+        return from_dict(TrainCtcConfig, saved["config"]).target == "transcript"
     if saved["model"] == "encoder_decoder" or task != "text":
         return task == "transcript"
-    return trained.nested(TrainLlmConfig, saved["config"]).target == "transcript"
+    return from_dict(TrainLlmConfig, saved["config"]).target == "transcript"
 
 
 def joined(
@@ -192,11 +192,11 @@ def main(argv=None):
     config, args = cli.parse(get_parser(argv), DecodeConfig, argv)
     from pathlib import Path
 
-    from speechllm import trained
+    from speechllm import load
     from speechllm.errors import UserError
     from speechllm.train import distributed
 
-    check(config, trained.model_kind(args.model))
+    check(config, load.model_kind(args.model))
     transcribes = writes_transcripts(args.model, config.task)
     if config.task == "transcript" and not transcribes:
         raise UserError(

@@ -228,7 +228,7 @@ def main(argv=None):
 
     import torch
 
-    from speechllm import trained
+    from speechllm import load
     from speechllm.bin.training import mean_score
     from speechllm.data.manifest import Manifest
     from speechllm.data.sampler import spread
@@ -240,7 +240,7 @@ def main(argv=None):
     from speechllm.train import distributed
 
     setup = distributed.init(exact=True)
-    model, path = trained.load_ctc_model(args.model)
+    model, path = load.load_ctc_model(args.model)
     model.to(setup.device)
     tokenizer = CtcTokenizer(path / "units.model")
     dev = Manifest(args.dev_dir / "manifest.arrow")

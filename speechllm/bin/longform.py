@@ -134,7 +134,7 @@ def main(argv=None):
     import json
     from pathlib import Path
 
-    from speechllm import trained
+    from speechllm import load
     from speechllm.bin.decode import check
     from speechllm.config import FbankConfig
     from speechllm.data.manifest import Manifest
@@ -142,8 +142,8 @@ def main(argv=None):
 
     features = cli.read_config(FbankConfig, args.fbank_config)
     for model in args.model:
-        check(config, trained.model_kind(model))
-        cli.check_mel_bins(features, trained.read_checkpoint_config(trained.checkpoint_path(model)))
+        check(config, load.model_kind(model))
+        cli.check_mel_bins(features, load.read_checkpoint_config(load.checkpoint_path(model)))
     out, short = Path(args.out), Path(args.data_dir)
     long = out / "long"
     used = record(short, long, args.minutes, args.files, features.sample_rate)

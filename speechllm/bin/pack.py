@@ -30,8 +30,8 @@ def main(argv=None):
     from pathlib import Path
 
     from speechllm.errors import UserError
+    from speechllm.load import checkpoint_path
     from speechllm.score.results import replace_text
-    from speechllm.trained import checkpoint_path
 
     out, building = Path(args.out), Path(f"{args.out}.building")
     for name in args.files:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from speechllm.config import DecodeConfig, TrainLlmConfig
+from speechllm.config import DecodeConfig, TrainLlmConfig, from_dict
 
 
 class Output(NamedTuple):
@@ -175,30 +175,30 @@ def split_output(output: Output) -> Output:
 
 def load_recognizer(folder, config: DecodeConfig, device, llm_name: str = ""):
     """The recognizer of an experiment folder, whichever kind of model it holds."""
-    from speechllm import trained
+    from speechllm import load
     from speechllm.data.tokenizer import CtcTokenizer
 
-    kind = trained.model_kind(folder)
+    kind = load.model_kind(folder)
     if kind == "ctc":
-        model, path = trained.load_ctc_model(folder)
+        model, path = load.load_ctc_model(folder)
         return ctc_recognizer(model.to(device), CtcTokenizer(path / "units.model"), device)
     if kind == "encoder_decoder":
-        model, path = trained.load_encoder_decoder(folder)
+        model, path = load.load_encoder_decoder(folder)
         tokenizer = CtcTokenizer(path / "units.model")
         return encoder_decoder_recognizer(model.to(device), tokenizer, config, device)
-    model, saved, path = trained.load_speech_llm(folder, llm_name)
+    model, saved, path = load.load_speech_llm(folder, llm_name)
     model.llm.merge_adapters()
     return llm_recognizer(model.to(device), *text_side(saved, path, config.task), config, device)
 
 
 def text_side(saved: dict, path, task: str = "text"):
     """LLM tokenizer, CTC tokenizer and a task's prompt of a speech LLM's checkpoint with this config."""
-    from speechllm import build, trained
+    from speechllm import build
     from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.models.llm_tokenizer import LlmTokenizer
 
     tokenizer = LlmTokenizer(str(path / "tokenizer"))
-    prompts = build.build_templates(trained.nested(TrainLlmConfig, saved["config"]), tokenizer)
+    prompts = build.build_templates(from_dict(TrainLlmConfig, saved["config"]), tokenizer)
     return tokenizer, CtcTokenizer(path / "units.model"), task_template(prompts, task)
 
 

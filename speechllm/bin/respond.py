@@ -87,12 +87,12 @@ def main(argv=None):
     import dataclasses
     from pathlib import Path
 
-    from speechllm import build, trained
+    from speechllm import build
     from speechllm.data.manifest import Manifest
     from speechllm.data.responses import ResponsePart, digest_of_part
     from speechllm.data.subset import part_bounds
     from speechllm.errors import UserError
-    from speechllm.models.llm import llm_revision, load_llm
+    from speechllm.models.llm import llm_revision, llm_source, load_llm
     from speechllm.models.llm_tokenizer import LlmTokenizer
     from speechllm.train import distributed
 
@@ -104,7 +104,7 @@ def main(argv=None):
     manifest = Manifest(Path(args.data_dir) / "manifest.arrow")
     template.text_parts(manifest.row(0))  # an LLM without a chat template stops here
     llm = load_llm(args.llm_name, config.llm.dtype, config.llm.attention)
-    settings = {"model": trained.llm_source(args.llm_name), "revision": llm_revision(args.llm_name)}
+    settings = {"model": llm_source(args.llm_name), "revision": llm_revision(args.llm_name)}
     settings["settings"] = dataclasses.asdict(config)
     settings["data"] = digest_of_part(manifest, args.num_parts, args.part)
     part = ResponsePart(args.out, args.num_parts, args.part, settings)

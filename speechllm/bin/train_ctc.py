@@ -29,7 +29,7 @@ def main(argv=None):
 
     import torch
 
-    from speechllm import build, trained
+    from speechllm import build, load
     from speechllm.bin import training
     from speechllm.bin.recognize import ctc_recognizer
     from speechllm.data.cmvn import load_cmvn
@@ -47,7 +47,7 @@ def main(argv=None):
     cmvn = load_cmvn(Path(args.train_dir) / "cmvn.ark")
     model = build.build_ctc_model(config, tokenizer.vocab_size, len(cmvn[0]), cmvn)
     if args.init_encoder:
-        trained.init_encoder(model.speech, args.init_encoder)
+        load.init_encoder(model.speech, args.init_encoder)
 
     manifest = Manifest(Path(args.train_dir) / "manifest.arrow", config.target)
     unknown = find_unknown(manifest, tokenizer)

@@ -32,7 +32,7 @@ def main(argv=None):
 
     import torch
 
-    from speechllm import build, trained
+    from speechllm import build, load
     from speechllm.bin import training
     from speechllm.bin.recognize import encoder_decoder_recognizer
     from speechllm.data.cmvn import load_cmvn
@@ -48,7 +48,7 @@ def main(argv=None):
     cmvn = load_cmvn(Path(args.train_dir) / "cmvn.ark")
     model = build.build_encoder_decoder(config, tokenizer.vocab_size, len(cmvn[0]), cmvn)
     if args.init_encoder:
-        trained.init_encoder(model.speech, args.init_encoder)
+        load.init_encoder(model.speech, args.init_encoder)
 
     manifest = Manifest(Path(args.train_dir) / "manifest.arrow", "text")
     chosen = training.usable(manifest, config.data.max_frames, [], setup)

@@ -6,7 +6,7 @@ python -m speechllm.bin.train_llm --config conf/mini/train_llm.yaml --llm_name e
 
 from speechllm.bin import cli
 from speechllm.bin.decode import check
-from speechllm.config import DecodeConfig, TrainCtcConfig, TrainLlmConfig
+from speechllm.config import DecodeConfig, TrainCtcConfig, TrainLlmConfig, from_dict
 
 
 def get_parser(argv=None):
@@ -69,7 +69,7 @@ def main(argv=None):
     import torch
     from torch.utils.data import ConcatDataset
 
-    from speechllm import build, trained
+    from speechllm import build, load
     from speechllm.bin import training
     from speechllm.bin.recognize import llm_recognizer, task_template
     from speechllm.data.collate import collate_llm, make_loader
@@ -78,6 +78,7 @@ def main(argv=None):
     from speechllm.data.prompts import wanted_text
     from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.models.alignment import unit_embeddings
+    from speechllm.models.llm import llm_source
     from speechllm.models.llm_tokenizer import LlmTokenizer
     from speechllm.train import distributed
 
@@ -97,9 +98,9 @@ def main(argv=None):
         manifest, chosen, config.target_masking, config.target_masking_beta, setup
     )
 
-    ctc, encoder_path = trained.load_ctc_model(args.encoder)
-    encoder_saved = trained.read_checkpoint_config(encoder_path)
-    ctc_target = trained.nested(TrainCtcConfig, encoder_saved["config"]).target
+    ctc, encoder_path = load.load_ctc_model(args.encoder)
+    encoder_saved = load.read_checkpoint_config(encoder_path)
+    ctc_target = from_dict(TrainCtcConfig, encoder_saved["config"]).target
     llm = build.build_llm(config.llm, args.llm_name)
     model = build.build_speech_llm(config, ctc.speech, llm, tokenizer.unk_id, ctc.head)
     units = CtcTokenizer(encoder_path / "units.model")
@@ -108,7 +109,7 @@ def main(argv=None):
             table = unit_embeddings(units.unit_texts(), tokenizer.ids_of_piece, llm.embed)
         model.start_from_text(table, config.alignment_weight)
     if args.init:
-        trained.init_speech_llm(model, args.init)
+        load.init_speech_llm(model, args.init)
 
     def wanted(row, task):
         return getattr(row, config.target) if task == "text" else wanted_text(row, task)
@@ -150,7 +151,7 @@ def main(argv=None):
     )
     saved = training.saved_config(
         model="speech_llm",
-        llm=trained.llm_source(args.llm_name),
+        llm=llm_source(args.llm_name),
         num_mel_bins=encoder_saved["num_mel_bins"],
         num_units=encoder_saved["num_units"],
         encoder=encoder_saved["config"]["encoder"],

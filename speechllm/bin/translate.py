@@ -7,7 +7,7 @@ Prompt and LLM are those of the model, without what it has learnt for speech.
 """
 
 from speechllm.bin import cli
-from speechllm.config import DecodeConfig, LlmConfig
+from speechllm.config import DecodeConfig, LlmConfig, from_dict
 
 
 def get_parser(argv=None):
@@ -67,7 +67,7 @@ def main(argv=None):
     import dataclasses
     from pathlib import Path
 
-    from speechllm import build, trained
+    from speechllm import build, load
     from speechllm.bin.decode import decode
     from speechllm.bin.recognize import text_side
     from speechllm.data.tables import read_table
@@ -76,12 +76,12 @@ def main(argv=None):
 
     config = dataclasses.replace(config, window=0.0)  # a text is read as a whole
     setup = distributed.init(exact=True)
-    saved, path = trained.open_checkpoint(args.model, "speech_llm")
-    llm_config = trained.nested(LlmConfig, saved["config"]["llm"])
+    saved, path = load.open_checkpoint(args.model, "speech_llm")
+    llm_config = from_dict(LlmConfig, saved["config"]["llm"])
     if llm_config.from_scratch:
         raise UserError(f"{args.model}: its LLM began random and has read no text; name another")
     tokenizer, _, template = text_side(saved, path, config.task)
-    llm = build.build_llm(llm_config, args.llm or trained.find_llm(saved["llm"], path))
+    llm = build.build_llm(llm_config, args.llm or load.find_llm(saved["llm"], path))
     llm = llm.to(setup.device).eval()
     for data_dir in args.data_dirs:
         name = Path(data_dir).name

@@ -5,9 +5,9 @@ A real LLM can repeat, translate and repair what stands before; recognition with
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-BOS_ID, EOS_ID = 1, 2
+UNK_ID, BOS_ID, EOS_ID = SPECIAL_IDS = range(3)  # the first of the small LLM's tokenizer
 TRANSLATE = "translate to english:"
 
 
@@ -18,7 +18,7 @@ def corrupt(ids: list[int], vocab_size: int, rng: random.Random) -> list[int]:
         draw = rng.random()
         if draw < 0.05:
             continue
-        out.append(rng.randrange(3, vocab_size) if draw < 0.10 else token)
+        out.append(rng.randrange(len(SPECIAL_IDS), vocab_size) if draw < 0.10 else token)
         if draw > 0.95:
             out.append(token)
     return out
@@ -58,12 +58,12 @@ def translation(
 
 
 def documents(
-    sentences: list[tuple[str, str]],
-    encode,
+    sentences: Sequence[tuple[str, str]],
+    encode: Callable[[str], list[int]],
     vocab_size: int,
     rng: random.Random,
     space_id: int,
-    asked: list[tuple[str, str]] = (),
+    asked: Sequence[tuple[str, str]] = (),
     instruction: str = TRANSLATE,
     translated_share: float = 0.0,
 ) -> Iterator[tuple[list[int], int]]:
@@ -76,7 +76,8 @@ def documents(
 
     Args:
         sentences: pairs of a text and its English translation ("" where there is none).
-        encode: text to token ids.
+        encode: text to token ids, of which there are ``vocab_size``.
+        rng: what it draws from, the order of the sentences too.
         space_id: token that is a bare space.
         asked: pairs of a statement with a question, and the answer.
         instruction: what stands before a text that is to be translated.

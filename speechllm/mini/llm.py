@@ -16,9 +16,8 @@ import torch.nn.functional as F
 from transformers import AutoTokenizer, BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from speechllm.errors import UserError
-from speechllm.mini.documents import BOS_ID, EOS_ID, TRANSLATE, documents
+from speechllm.mini.documents import BOS_ID, EOS_ID, TRANSLATE, UNK_ID, documents
 
-UNK_ID = 0
 TRANSCRIPT_WEIGHT = 10
 
 

@@ -552,6 +552,11 @@ def load_tokenizer(name: str):
         ) from error
 
 
+def llm_source(name: str) -> str:
+    """How a checkpoint names its LLM: a folder by its absolute path, anything else as it is."""
+    return str(Path(name).resolve()) if Path(name).is_dir() else name
+
+
 def llm_revision(name: str) -> str:
     """Which weights a Hugging Face name or folder stands for: the commit, or a hash of the folder's weight files."""
     if not Path(name).is_dir():

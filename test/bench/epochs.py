@@ -9,7 +9,7 @@ import yaml
 from common import ROOT, largest_difference
 from corpus import file_order
 
-from speechllm import trained
+from speechllm.config import from_dict
 from speechllm.data.manifest import Manifest
 from speechllm.data.sampler import padding_share, plan_batches
 from speechllm.data.tokenizer import CtcTokenizer
@@ -22,7 +22,7 @@ TOLERANCE = 1e-3  # of sums over hundreds of utterances in another order
 
 def read_config(config_class, name: str):
     path = ROOT / "egs/mls/conf/mini" / name
-    return trained.nested(config_class, yaml.safe_load(path.read_text(encoding="utf-8")))
+    return from_dict(config_class, yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def shrink(config, small: bool):

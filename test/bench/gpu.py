@@ -20,8 +20,8 @@ import torch
 import yaml
 from transformers import LlamaConfig
 
-from speechllm import build, trained
-from speechllm.config import TrainCtcConfig, TrainLlmConfig
+from speechllm import build
+from speechllm.config import TrainCtcConfig, TrainLlmConfig, from_dict
 from speechllm.decode.llm import greedy
 from speechllm.decode.speculative import describe, speculative_greedy
 from speechllm.models.llm import empty_llm
@@ -38,7 +38,7 @@ ERROR_RATE = 0.08  # of a draft's tokens
 
 def read_config(config_class, name: str):
     path = common.ROOT / "egs/mls/conf/paper" / name
-    return trained.nested(config_class, yaml.safe_load(path.read_text(encoding="utf-8")))
+    return from_dict(config_class, yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def make_model(small: bool, device: torch.device) -> SpeechLlm:

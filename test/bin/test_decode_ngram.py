@@ -120,7 +120,7 @@ def test_long_utterances_are_searched_in_windows(tmp_path, monkeypatch):
     for name in ("dev", "test"):
         make_number_set(tmp_path / name, texts)
     model = Numbers()
-    monkeypatch.setattr("speechllm.trained.load_ctc_model", lambda folder: (model, tmp_path))
+    monkeypatch.setattr("speechllm.load.load_ctc_model", lambda folder: (model, tmp_path))
     monkeypatch.setattr("speechllm.data.tokenizer.CtcTokenizer", lambda path: model)
     monkeypatch.setattr(decode_ngram, "writes_transcripts", lambda folder, task: True)
     options = ["--model", "x", "--train_dir", tmp_path / "dev", "--dev_dir", tmp_path / "dev"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from helpers import BOS_ID, EOS_ID, make_number_set, tiny_llama
-from speechllm import build, trained
+from speechllm import build, load
 from speechllm.bin import translate
 from speechllm.bin.recognize import Output
 from speechllm.config import DecodeConfig
@@ -48,8 +48,8 @@ def test_a_long_utterance_is_translated_once(tmp_path, monkeypatch):
     (tmp_path / "heard/set").mkdir(parents=True)
     write_table(tmp_path / "heard/set/text", {"s-long": words})
     saved = {"llm": "x", "config": {"llm": {}}}
-    monkeypatch.setattr(trained, "open_checkpoint", lambda folder, kind: (saved, tmp_path))
-    monkeypatch.setattr(trained, "find_llm", lambda name, path: name)
+    monkeypatch.setattr(load, "open_checkpoint", lambda folder, kind: (saved, tmp_path))
+    monkeypatch.setattr(load, "find_llm", lambda name, path: name)
     monkeypatch.setattr(build, "build_llm", lambda config, name: tiny_llama())
     monkeypatch.setattr("speechllm.bin.recognize.text_side", lambda *args: (None, None, None))
 

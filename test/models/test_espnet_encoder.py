@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from speechllm.errors import UserError
+from speechllm.load import init_encoder
 from speechllm.models.cmvn import GlobalCmvn
 from speechllm.models.ctc import CtcModel, SpeechEncoder
 from speechllm.models.espnet_encoder import CLASSES, EspnetEncoder, read_espnet_weights
-from speechllm.trained import init_encoder
 
 pytest.importorskip("espnet2", reason="ESPnet is optional")
 SMALL = {"output_size": 16, "attention_heads": 2, "num_blocks": 2}

@@ -10,7 +10,7 @@ import torch
 from recipes.conftest import run
 from safetensors.torch import load_file, save_file
 
-from speechllm import trained
+from speechllm import load
 from speechllm.bin import (
     chat,
     check_frozen,
@@ -246,13 +246,13 @@ def test_a_folder_without_answers_is_named(finished, tmp_path):
 
 def test_the_cascade_can_hear_with_the_encoder_that_has_learnt_on(finished):
     exp = finished[0] / "exp/small"
-    model, _, _ = trained.load_speech_llm(exp / "llm")
+    model, _, _ = load.load_speech_llm(exp / "llm")
     feats, lens = torch.randn(2, 130, 80), torch.tensor([130, 90])
     with torch.no_grad():
         frames, frame_lens = model.listen(feats, lens)
         expected = model.ctc_log_probs(frames)
-        heard, heard_lens = trained.load_ctc_listener(exp / "llm")[0].log_probs(feats, lens)
-        before, _ = trained.load_ctc_listener(exp / "ctc")[0].log_probs(feats, lens)
+        heard, heard_lens = load.load_ctc_listener(exp / "llm")[0].log_probs(feats, lens)
+        before, _ = load.load_ctc_listener(exp / "ctc")[0].log_probs(feats, lens)
         own, own_lens = model.hear(feats, lens)
     torch.testing.assert_close(heard, expected)
     assert torch.equal(heard_lens, frame_lens)

@@ -1,8 +1,6 @@
 """Trained models: from an experiment folder back to objects, and as the start of another run."""
 
-import dataclasses
 from pathlib import Path
-from typing import get_type_hints
 
 import torch
 import yaml
@@ -15,7 +13,7 @@ from speechllm.build import (
     build_speech_encoder,
     build_speech_llm,
 )
-from speechllm.config import TrainCtcConfig, TrainEncoderDecoderConfig, TrainLlmConfig, kinds_of
+from speechllm.config import TrainCtcConfig, TrainEncoderDecoderConfig, TrainLlmConfig, from_dict
 from speechllm.errors import UserError
 from speechllm.models.baselines import EncoderDecoder
 from speechllm.models.ctc import CtcModel, SpeechEncoder
@@ -87,34 +85,11 @@ def restore(model: torch.nn.Module, path: Path):
         )
 
 
-def nested(config_class, values: dict):
-    """A frozen dataclass from nested dictionaries, as saved in a checkpoint; unknown keys are passed over.
-
-    Raises:
-        UserError: a kind of encoder or adaptor that does not exist.
-    """
-    kinds, types, kwargs = kinds_of(config_class), get_type_hints(config_class), {}
-    for field in dataclasses.fields(config_class):
-        if field.name not in values:
-            continue
-        value, section = values[field.name], types[field.name]
-        if field.name in kinds:
-            classes = kinds[field.name]
-            name = value.get("type", next(iter(classes)))
-            if name not in classes:
-                raise UserError(
-                    f"the checkpoint has {field.name}.type {name!r}; this version knows {', '.join(classes)}"
-                )
-            section = classes[name]
-        kwargs[field.name] = nested(section, value) if dataclasses.is_dataclass(section) else value
-    return config_class(**kwargs)
-
-
 def load_ctc_model(folder: str | Path) -> tuple[CtcModel, Path]:
     """The CTC model of an experiment folder, in eval mode, and its checkpoint's path (units.model lies there)."""
     saved, path = open_checkpoint(folder, "ctc")
     model = build_ctc_model(
-        nested(TrainCtcConfig, saved["config"]), saved["num_units"], saved["num_mel_bins"]
+        from_dict(TrainCtcConfig, saved["config"]), saved["num_units"], saved["num_mel_bins"]
     )
     restore(model, path)
     return model.eval(), path
@@ -133,7 +108,7 @@ def load_ctc_listener(folder: str | Path) -> tuple[CtcModel, Path]:
     weights = load_file(path / "model.safetensors")
     if "ctc_head.weight" not in weights:
         raise UserError(f"{folder}: this speech LLM was trained without a CTC layer")
-    config = nested(TrainCtcConfig, {"encoder": saved["encoder"]})
+    config = from_dict(TrainCtcConfig, {"encoder": saved["encoder"]})
     model = build_ctc_model(config, saved["num_units"], saved["num_mel_bins"])
     heard = {k: v for k, v in weights.items() if k.startswith(("speech.", "ctc_head."))}
     model.load_state_dict({k.replace("ctc_head.", "head.", 1): v for k, v in heard.items()})
@@ -143,7 +118,7 @@ def load_ctc_listener(folder: str | Path) -> tuple[CtcModel, Path]:
 def load_encoder_decoder(folder: str | Path) -> tuple[EncoderDecoder, Path]:
     """The encoder-decoder of an experiment folder, in eval mode, and its checkpoint's path."""
     saved, path = open_checkpoint(folder, "encoder_decoder")
-    config = nested(TrainEncoderDecoderConfig, saved["config"])
+    config = from_dict(TrainEncoderDecoderConfig, saved["config"])
     model = build_encoder_decoder(config, saved["num_units"], saved["num_mel_bins"])
     restore(model, path)
     return model.eval(), path
@@ -197,11 +172,6 @@ def init_speech_llm(model: SpeechLlm, source: str | Path):
     model.load_state_dict(weights, strict=False)
 
 
-def llm_source(name: str) -> str:
-    """How a checkpoint names its LLM: a folder by its absolute path, anything else as it is."""
-    return str(Path(name).resolve()) if Path(name).is_dir() else name
-
-
 def find_llm(name: str, path: Path) -> str:
     """The LLM that a checkpoint names: where it was, or beside the checkpoint if both were moved or packed.
 
@@ -232,8 +202,8 @@ def load_speech_llm(folder: str | Path, llm_name: str = "") -> tuple[SpeechLlm, 
         llm_name: the base LLM, if it is not where the checkpoint says.
     """
     saved, path = open_checkpoint(folder, "speech_llm")
-    config = nested(TrainLlmConfig, saved["config"])
-    encoder = nested(TrainCtcConfig, {"encoder": saved["encoder"]}).encoder
+    config = from_dict(TrainLlmConfig, saved["config"])
+    encoder = from_dict(TrainCtcConfig, {"encoder": saved["encoder"]}).encoder
     speech = build_speech_encoder(encoder, config.spec_augment, saved["num_mel_bins"])
     llm = build_llm(config.llm, llm_name or find_llm(saved["llm"], path))
     model = build_speech_llm(
@@ -250,6 +220,6 @@ def load_chat_llm(folder: str | Path, llm_name: str = "") -> tuple[SpeechLlm, di
         UserError: it has not.
     """
     saved, _ = open_checkpoint(folder, "speech_llm")
-    if not nested(TrainLlmConfig, saved["config"]).chat:
+    if not from_dict(TrainLlmConfig, saved["config"]).chat:
         raise UserError(f"{folder}: not trained with chat: true, so it has no turns to answer")
     return load_speech_llm(folder, llm_name)

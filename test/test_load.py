@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from helpers import tiny_llama, tiny_speech_llm
-from speechllm import build, trained
+from speechllm import build, load
 from speechllm.config import (
     ConformerConfig,
     EspnetEncoderConfig,
@@ -20,8 +20,10 @@ from speechllm.config import (
     StackAdaptorConfig,
     TrainCtcConfig,
     TrainLlmConfig,
+    from_dict,
 )
 from speechllm.errors import UserError
+from speechllm.models.llm import llm_source
 
 
 @pytest.mark.parametrize(
@@ -33,25 +35,25 @@ from speechllm.errors import UserError
     ],
 )
 def test_a_saved_kind_is_the_same_again(section, expected):
-    config = trained.nested(TrainLlmConfig, {"adaptor": section})
+    config = from_dict(TrainLlmConfig, {"adaptor": section})
     assert config.adaptor == expected
-    assert trained.nested(TrainLlmConfig, asdict(config)) == config
+    assert from_dict(TrainLlmConfig, asdict(config)) == config
 
 
 def test_encoders_saved_without_a_type_are_conformers():
-    assert trained.nested(TrainCtcConfig, {"encoder": {"dim": 8}}).encoder == ConformerConfig(dim=8)
+    assert from_dict(TrainCtcConfig, {"encoder": {"dim": 8}}).encoder == ConformerConfig(dim=8)
     espnet = EspnetEncoderConfig(options={"output_size": 8})
-    assert trained.nested(TrainCtcConfig, {"encoder": asdict(espnet)}).encoder == espnet
+    assert from_dict(TrainCtcConfig, {"encoder": asdict(espnet)}).encoder == espnet
 
 
 def test_keys_of_older_versions_are_passed_over():
     saved = {"decode": {"min_tokens": 10, "batch_frames": 3}, "train_encoder": False}
-    assert trained.nested(TrainLlmConfig, saved) == TrainLlmConfig(train_encoder=False)
+    assert from_dict(TrainLlmConfig, saved) == TrainLlmConfig(train_encoder=False)
 
 
 def test_an_unknown_kind_in_a_checkpoint_is_named():
     with pytest.raises(UserError, match="adaptor.type 'mlp'; this version knows stack, conv"):
-        trained.nested(TrainLlmConfig, {"adaptor": {"type": "mlp"}})
+        from_dict(TrainLlmConfig, {"adaptor": {"type": "mlp"}})
 
 
 def make_llm(folder):
@@ -63,8 +65,8 @@ def make_llm(folder):
 def test_a_local_llm_is_named_by_its_absolute_path(tmp_path, monkeypatch):
     make_llm(tmp_path / "exp" / "base_llm")
     monkeypatch.chdir(tmp_path)
-    assert trained.llm_source("exp/base_llm") == str(tmp_path / "exp" / "base_llm")
-    assert trained.llm_source("meta-llama/Llama-2-7b-hf") == "meta-llama/Llama-2-7b-hf"
+    assert llm_source("exp/base_llm") == str(tmp_path / "exp" / "base_llm")
+    assert llm_source("meta-llama/Llama-2-7b-hf") == "meta-llama/Llama-2-7b-hf"
 
 
 @pytest.mark.parametrize("saved", ["exp/mini/base_llm", "/gone/exp/mini/base_llm"])
@@ -76,15 +78,15 @@ def test_an_llm_is_found_beside_a_moved_or_packed_checkpoint(
     path.mkdir(parents=True)
     beside = make_llm(tmp_path / checkpoint.split("/")[0] / "base_llm")
     monkeypatch.chdir("/")
-    assert trained.find_llm(saved, path) == str(beside)
+    assert load.find_llm(saved, path) == str(beside)
 
 
 def test_an_llm_is_where_it_was_or_has_a_name(tmp_path):
     folder = make_llm(tmp_path / "base_llm")
     (tmp_path / "model").mkdir()
-    assert trained.find_llm(str(folder), tmp_path / "other") == str(folder)
-    assert trained.find_llm("gpt2", tmp_path / "model") == "gpt2"
-    assert trained.find_llm("org/model-7b", tmp_path / "model") == "org/model-7b"
+    assert load.find_llm(str(folder), tmp_path / "other") == str(folder)
+    assert load.find_llm("gpt2", tmp_path / "model") == "gpt2"
+    assert load.find_llm("org/model-7b", tmp_path / "model") == "org/model-7b"
 
 
 @pytest.mark.parametrize("saved", ["exp/mini/base_llm", "/gone/base_llm"])
@@ -92,7 +94,7 @@ def test_a_lost_llm_is_named_with_the_option_that_helps(tmp_path, saved):
     path = tmp_path / "llm" / "best"
     path.mkdir(parents=True)
     with pytest.raises(UserError, match=f"neither in {saved} nor in .*/base_llm; .* --llm"):
-        trained.find_llm(saved, path)
+        load.find_llm(saved, path)
 
 
 ADAPTED = {  # an LLM as it is, and all ways of training it
@@ -121,7 +123,7 @@ def saved(model, folder):
 def test_what_of_the_llm_only_the_new_model_trains_begins_as_it_is(tmp_path, way):
     source, model = speech_llm_with("frozen", seed=1), speech_llm_with(way)
     before = {name: p.clone() for name, p in model.llm.named_parameters()}
-    trained.init_speech_llm(model, saved(source, tmp_path / "best"))
+    load.init_speech_llm(model, saved(source, tmp_path / "best"))
     assert torch.equal(model.adaptor.proj.weight, source.adaptor.proj.weight)
     assert all(torch.equal(p, before[name]) for name, p in model.llm.named_parameters())
 
@@ -130,17 +132,17 @@ def test_what_of_the_llm_only_the_new_model_trains_begins_as_it_is(tmp_path, way
 def test_what_the_new_model_would_lose_is_no_start(tmp_path, way):
     folder = saved(speech_llm_with(way), tmp_path / "best")
     with pytest.raises(UserError, match=r"is no start for this config \(first: llm\."):
-        trained.init_speech_llm(speech_llm_with("frozen"), folder)
+        load.init_speech_llm(speech_llm_with("frozen"), folder)
 
 
 def test_a_model_of_another_kind_is_named(tmp_path):
     (tmp_path / "model.safetensors").touch()
     (tmp_path / "config.yaml").write_text("model: ctc")
-    for load in (trained.load_speech_llm, trained.load_chat_llm):
+    for load_as in (load.load_speech_llm, load.load_chat_llm):
         with pytest.raises(UserError, match=f"{tmp_path}: holds a CTC model, not a speech LLM"):
-            load(tmp_path)
+            load_as(tmp_path)
     with pytest.raises(UserError, match="holds a CTC model, not an encoder-decoder"):
-        trained.load_encoder_decoder(tmp_path)
+        load.load_encoder_decoder(tmp_path)
     (tmp_path / "config.yaml").write_text("{model: speech_llm, config: {chat: false}}")
     with pytest.raises(UserError, match="not trained with chat: true, so it has no turns"):
-        trained.load_chat_llm(tmp_path)
+        load.load_chat_llm(tmp_path)
