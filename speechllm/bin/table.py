@@ -76,9 +76,10 @@ def main(argv=None):
         shlex.split(args.more),
     )
     tables.check_preset_run(runs, args.exp)
-    steps = plan(spec, runs, args.row)  # what several rows need, and then the rows
+    shared, rows = plan(spec, runs, args.row)
+    jobs = [*shared, *rows]
     if args.action == "plan":
-        for job in (job for step in steps for job in step):
+        for job in jobs:
             print(f"{job.name}: {job.command}")
         return
     failed = []
@@ -86,7 +87,7 @@ def main(argv=None):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # the jobs are stopped then too
         threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count())
         logs = args.exp / args.tag / "tables/log" / runs.number
-        failed = [name for step in steps for name in run_jobs(step, args.nj, logs, threads)]
+        failed = run_jobs(jobs, args.nj, logs, threads)
     write(spec, runs, args.exp)
     if failed:
         raise UserError(f"table {runs.number}: these rows have failed: {' '.join(failed)}")

@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speechllm.errors import UserError
@@ -24,10 +24,12 @@ class Job:
 
     Args:
         name: a row's, or that of one of several jobs that make it, or of what rows share.
+        needs: names of the jobs that come before it.
     """
 
     name: str
     calls: list[list[str]]
+    needs: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
@@ -36,7 +38,7 @@ class Job:
 
 
 def plan(spec: TableSpec, runs: Runs, only: str = "") -> tuple[list[Job], list[Job]]:
-    """What several rows may need, and then the rows themselves.
+    """What several rows may need, and the rows themselves, which name what they need of it.
 
     Args:
         only: name of the one row that is wanted.
@@ -51,7 +53,11 @@ def plan(spec: TableSpec, runs: Runs, only: str = "") -> tuple[list[Job], list[J
     rows = [row for row in spec.rows if row.name in wanted]
     shared = [job for row in rows for job in models_of(row, spec, runs)]
     shared = list({job.name: job for job in shared}.values())
-    return shared, [job for row in rows for job in jobs_of(row, spec, runs)]
+    return shared, [
+        replace(job, needs=tuple(model.name for model in models_of(row, spec, runs)))
+        for row in rows
+        for job in jobs_of(row, spec, runs)
+    ]
 
 
 def models_of(row: TableRow, spec: TableSpec, runs: Runs) -> list[Job]:
@@ -121,7 +127,8 @@ def own_data(runs: Runs, langs: list[str], tag: str, llm: str) -> list[str]:
 def run_jobs(jobs: list[Job], num_parallel: int, log_dir: Path, num_threads: int) -> list[str]:
     """Run jobs in the current folder, several at a time, each with a log of its own; names of those that failed.
 
-    When one fails the others go on. Where this is interrupted they are stopped.
+    One that others need starts before those that come after it, and as long as it runs there is other work. When one
+    fails, the others go on, but for those that need it. Where this is interrupted they are stopped.
 
     Args:
         num_threads: of the CPU, which the jobs share.
@@ -134,8 +141,15 @@ def run_jobs(jobs: list[Job], num_parallel: int, log_dir: Path, num_threads: int
     waiting, running, failed = list(jobs), [], []
     try:
         while waiting or running:
-            while waiting and len(running) < num_parallel:
-                running.append(RunningJob(waiting.pop(0), log_dir, env))
+            for job in [job for job in waiting if not set(job.needs).isdisjoint(failed)]:
+                say(f"{job.name}: left out, as it needs {' '.join(job.needs)}")
+                waiting.remove(job)
+                failed.append(job.name)
+            unfinished = {job.name for job in (*waiting, *running)}
+            ready = [job for job in waiting if unfinished.isdisjoint(job.needs)]
+            for job in ready[: num_parallel - len(running)]:
+                waiting.remove(job)
+                running.append(RunningJob(job, log_dir, env))
             time.sleep(POLL)
             for job in [job for job in running if job.has_ended()]:
                 running.remove(job)

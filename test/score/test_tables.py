@@ -90,6 +90,9 @@ def test_own_encoders_and_llms_are_made_before_they_are_used(spec_file):
     (row,) = options_of(jobs, "own")
     assert llm["--mini_llm_opts"] == "--dim 16" and llm["--stop_stage"] == "3"
     assert encoder["--ctc_opts"] == "--encoder.dim 8" and encoder["--stop_stage"] == "4"
+    assert {job.name: job.needs for job in jobs if job.needs} == {
+        "own": ("llms/tiny", "encoders/small")
+    }
     assert row["--llm"] == f"exp/{llm['--tag']}/base_llm"
     assert row["--ctc"] == f"exp/{encoder['--tag']}/ctc"
 
@@ -170,6 +173,27 @@ def test_jobs_run_side_by_side_and_one_that_fails_stops_itself_alone(recipe, cap
     said = capsys.readouterr().out
     assert "b/x: failed: no luck" in said and "a: done in" in said
     assert (recipe / "log/b_x.log").read_text() == "no luck\n"
+
+
+def test_a_job_waits_for_what_it_needs_while_others_do_not(recipe, capsys):
+    jobs = [
+        Job("encoder", [["encoder", "0.6"]]),
+        Job("llm", [["llm", "0", "bad"]]),
+        Job("on_encoder", [["on_encoder", "0"]], ("encoder",)),
+        Job("on_both", [["on_both", "0"]], ("encoder", "llm")),
+        Job("free", [["free", "0"]]),
+    ]
+    assert run_jobs(jobs, 2, recipe / "log", num_threads=2) == ["llm", "on_both"]
+    calls = [call.removesuffix(" 1") for call in (recipe / "calls").read_text().splitlines()]
+    assert calls[2:] == [
+        "begin free",
+        "end free",
+        "end encoder",
+        "begin on_encoder",
+        "end on_encoder",
+    ]
+    assert set(calls[:2]) == {"begin encoder", "begin llm"}
+    assert "on_both: left out, as it needs encoder llm" in capsys.readouterr().out
 
 
 def test_jobs_are_stopped_where_the_table_is_interrupted(recipe):
