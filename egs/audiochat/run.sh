@@ -12,7 +12,7 @@
 #   --force true                run finished stages in this range again, as after audio files were replaced
 #   --data DIR, --ctc DIR, --responses DIR  of another run: prepared data, pretrained encoder, the LLM's answers
 #   --ngpu N, --nproc N         GPUs for training (0 in mini, 8 in paper), or processes on the CPU (1)
-#   --nj N, --respond_nj N      parallel jobs for features (2), and for the LLM's answers (1)
+#   --nj N, --respond_nj N      parallel jobs for features (2), and for the LLM's answers (1, in paper one for each GPU)
 #   --snrs "20 10 ..."          signal-to-noise ratios in dB at which cascade and audio are compared
 #   --corpus_opts, --mini_llm_opts "..."  of the made-up corpus, overrides of conf/mini/llm.yaml
 #   --ctc_opts, --respond_opts, --llm_opts, --chat_opts "..."  overrides of train_ctc, respond, train_llm and chat.yaml
@@ -28,7 +28,7 @@ cd "$(dirname "$0")"
 . ./db.sh
 
 preset=mini corpora="" subset=full llm="" init_encoder="" tag="" data="" ctc="" responses="" snrs="" stage=0
-stop_stage=10 force=false ngpu="" nproc=1 nj=2 respond_nj=1 corpus_opts="" mini_llm_opts="" ctc_opts="" respond_opts="" llm_opts="" chat_opts="" corpus_size=""
+stop_stage=10 force=false ngpu="" nproc=1 nj=2 respond_nj="" corpus_opts="" mini_llm_opts="" ctc_opts="" respond_opts="" llm_opts="" chat_opts="" corpus_size=""
 . parse_options.sh
 [ -f "conf/${preset}/defaults.sh" ] || die "--preset should be a folder in conf/ (mini, paper), got '${preset}'"
 . "conf/${preset}/defaults.sh"

@@ -18,6 +18,12 @@ from speechllm.mini.scene import Scene
 from speechllm.mini.world import NEED_PLACE, Choice
 
 NOTED = "i see"  # what it says to a statement
+ARTICLES = {"the", "a", "an"}
+NO_NOUN_PHRASE = (
+    ARTICLES
+    | set("is are was were do does did not can could and who in on at by to for".split())
+    | {""}
+)
 SUM_UP = ("sum up", "in short", "the short form of")
 # In another mixture than the world asks (KINDS in questions.py): sentences in seven languages and sums take longest to
 # learn. Jumbles are there because of a fault: an LLM that repeats real sentences only says "the hat is white", which it
@@ -41,8 +47,9 @@ def shortened(scene: Scene) -> Scene:
 
 
 def draw_summary(rng: random.Random) -> Question:
-    """A sentence without its ornaments."""
-    scene = draw_short_scene(rng)
+    """A sentence without its ornaments; what is left of it is of the same split."""
+    while shortened(scene := draw_short_scene(rng)).split != scene.split:
+        pass
     text = f"{rng.choice(SUM_UP)} {spoken('en', scene)}"
     return single("summary", text, spoken("en", shortened(scene)), split=scene.split)
 
@@ -63,12 +70,24 @@ def draw_reminder(rng: random.Random) -> Question:
     return Question("reminder", turns, statement, (), scene.split)
 
 
+def is_out_of_order(words: list[str]) -> bool:
+    """Whether an article stands where no sentence has one: before a word that begins no noun phrase, or last."""
+    return any(
+        word in ARTICLES and after in NO_NOUN_PHRASE
+        for word, after in zip(words, [*words[1:], ""], strict=True)
+    )
+
+
 def draw_jumble(rng: random.Random) -> Question:
-    """The words of a sentence in any order, to be repeated."""
-    scene = draw_short_scene(rng)
-    words = spoken("en", scene).split()
-    said = " ".join(rng.sample(words, len(words)))
-    return single("jumble", f"{rng.choice(ORDERS)} {said}", said, split=scene.split)
+    """The words of a sentence in an order that no sentence has, another split's neither; to be repeated."""
+    while True:
+        scene = draw_short_scene(rng)
+        words = spoken("en", scene).split()
+        said = rng.sample(words, len(words))
+        if is_out_of_order(said):
+            break
+    text = " ".join(said)
+    return single("jumble", f"{rng.choice(ORDERS)} {text}", text, split=scene.split)
 
 
 def draw_interview(rng: random.Random) -> Question:

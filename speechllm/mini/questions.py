@@ -90,9 +90,8 @@ def may_stand_alone(item: Asked, scene: Scene) -> bool:
 
 def draw_follow_up(rng: random.Random) -> Question:
     """A question that only the turns before it explain."""
-    split = draw_short_scene(
-        rng
-    ).split  # drawn first: most scenes are rejected below where a split is small
+    # Drawn first: most scenes are rejected below where a split is small.
+    split = draw_short_scene(rng).split
     while True:
         asked = ask_about(scene := draw_short_scene(rng))
         alone = [item for item in asked if may_stand_alone(item, scene)]

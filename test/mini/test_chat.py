@@ -14,8 +14,9 @@ from speechllm.errors import UserError
 from speechllm.mini.chat import ASSISTANT, USER, chat_document, hear
 from speechllm.mini.dialogues import spoken_questions
 from speechllm.mini.documents import EOS_ID
-from speechllm.mini.lessons import lessons, shortened
-from speechllm.mini.questions import Question, questions
+from speechllm.mini.grammar import spoken
+from speechllm.mini.lessons import draw_jumble, is_out_of_order, lessons, shortened
+from speechllm.mini.questions import Question, draw_short_scene, questions
 from speechllm.mini.scene import NounPhrase, Scene
 from speechllm.models.llm import load_llm
 from speechllm.models.llm_tokenizer import LlmTokenizer
@@ -33,20 +34,32 @@ def chat_llm(tmp_path_factory):
 
 
 def test_lessons_are_of_the_training_split_and_of_every_kind():
-    taught = list(islice(lessons(1), 3000))
+    taught = list(islice(lessons(1), 10_000))
     assert {question.split for question in taught} == {"train"}
     kinds = {question.kind for question in taught}
     assert kinds > {"interview", "scene", "repeat", "arithmetic", "summary", "statement"}
     texts = {question.turns for question in taught}
     for split in ("dev", "test"):
-        assert not texts & {question.turns for question in questions(200, 1, split)}
-    said = {text for q in taught for role, text in q.turns if role == "user"}
+        assert not texts & {question.turns for question in questions(400, 1, split)}
+    said = {text for q in taught for text in (*(text for _, text in q.turns), q.answer)}
     for split in ("dev", "test"):  # but short turns, which the turns before them explain
-        asked = {text for q in questions(200, 1, split) for role, text in q.turns if role == "user"}
+        asked = {text for q in questions(400, 1, split) for role, text in q.turns if role == "user"}
         assert {text for text in asked & said if not text.startswith("and ")} == set()
     for question in taught:
         roles = [role for role, _ in question.turns]
         assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
+
+
+def test_a_jumble_is_no_sentence():
+    rng = random.Random(3)
+    texts = (spoken("en", draw_short_scene(rng)) for _ in range(2000))
+    assert not any(is_out_of_order(text.split()) for text in texts)
+    assert is_out_of_order("the green is hat the".split())
+    assert not is_out_of_order("the boy sees the girl".split())
+    for _ in range(200):
+        question = draw_jumble(rng)
+        assert is_out_of_order(question.answer.split())
+        assert question.turns[0][1].endswith(f" {question.answer}")
 
 
 def test_a_short_form_leaves_the_ornaments_out():

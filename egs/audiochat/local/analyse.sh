@@ -11,7 +11,7 @@ for test in several=several.jsonl first_spoken=several.jsonl,spoken=first last_s
     [ ! -f "${data}/test/${file%%,*}" ] || tests+=("${test}") # a real corpus has single turns only
 done
 for snr in ${snrs}; do tests+=("${snr}dB=dialogues.jsonl,snr=${snr}"); done
-${decode_cmd} --gpu "${one_gpu}" "${exp}/log/analyse.log" ${decode} ${converse} "${tests[@]/=/=${data}/test/}"
+${decode_cmd} --gpu "${one_gpu}" "${exp}/log/analyse.log" ${decode} ${converse} --own_ctc "${tests[@]/=/=${data}/test/}"
 
 for test in "${tests[@]}"; do
     file=${test#*=}
