@@ -31,7 +31,7 @@ tag=${tag:-${preset}} corpora=${corpora:-${MLS}}
 [ "${ngpu}" -eq 0 ] || nj=${nj:-1} # a row takes all of them
 
 table=(--spec "conf/${preset}/tables/${table}.yaml" --preset "${preset}" --tag "${tag}" --row "${row}"
-    --corpora "${corpora:-data/${tag}/corpus}" --langs "${langs}" --llm "${llm}" --nj "${nj:-$(nproc)}"
+    --corpora "${corpora:-data/${tag}/corpus}" --langs "${langs}" --llm "${llm}" --nj "${nj:-$(env -u OMP_NUM_THREADS nproc)}"
     --more="--ngpu ${ngpu} --langs '${langs}'")
 python -m speechllm.bin.table plan "${table[@]}" >/dev/null # what is wrong with them is said before an hour of training
 if ! [ -f "exp/${tag}/results.json" ] || ! [ -e "exp/${tag}/ctc/best" ]; then
