@@ -72,7 +72,7 @@ if run_stage 3 "train tokenizer" "${data}/train"/text{,.src} "${conf}"/{tokenize
     finish_stage "${exp}"/{units,text}.model ${own_llm:+"${own_llm}/config.json"}
 fi
 
-sets=(--train_dir "${data}/train" --valid_dir "${data}/dev") bleu=(--valid_tokenize "${tokenize}") train="launch.sh --ngpu ${ngpu} --nproc ${nproc}" init=""
+sets=(--train_dir "${data}/train" --valid_dir "${data}/dev") bleu=(--valid_tokenize "${tokenize}") train="launch.sh --ngpu ${ngpu} --nproc ${nproc}"
 if [ "${ctc}" = "${exp}/ctc" ] && run_stage 4 "pretrain the CTC compressor" "${data}"/{train,dev}/{text,text.src,feats.scp} \
     "${data}/train/cmvn.ark" "${exp}"/{units,text}.model "${conf}"/{fbank,train_ctc}.yaml ${init_encoder:+"${init_encoder}"} -- "${ctc_opts}"; then
     discard_stale "${ctc}"
@@ -83,8 +83,9 @@ fi
 
 if run_stage 5 "train the LLM integration" "${ctc}/best" "${data}"/{train,dev}/{text,text.src,feats.scp,utt2prompt?} \
     "${conf}"/train_llm{,_*}.yaml "${base_llm}?" -- "${base_llm}" "${llm_opts}" "${phases}"; then
-    discard_stale $(printf "${exp}/%s " ${phases})
-    . local/train_phases.sh
+    discard_stale "${exp}/frozen" $(printf "${exp}/%s " ${phases}) # frozen also where this run has no such phase
+    local/train_phases.sh --cmd "${cuda_cmd}" --phases "${phases}" --conf "${conf}" --exp "${exp}" --data "${data}" --ctc "${ctc}" \
+        --llm "${base_llm}" --tokenize "${tokenize}" --ngpu "${ngpu}" --nproc "${nproc}" --opts "${llm_opts}"
     finish_stage "${exp}/llm/best"
 fi
 

@@ -1,8 +1,10 @@
 """egs/covost2 from the first stage to the last with a few training steps, on made-up and on real speech."""
 
 import json
+import os
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -183,6 +185,8 @@ def test_real_speech_in_the_same_layout_runs_to_the_end(finished, shared, tmp_pa
 
 
 RECORDED = """
+if args[0] == "-c":  # reads a config
+    os.execv(sys.executable, [sys.executable, *args])
 if "train_encoder_decoder" in line:
     make(Path(value("--exp_dir")) / "best" / "model.safetensors")
 if "bin.translate" in line:
@@ -233,6 +237,10 @@ def test_paper_preset_trains_in_the_order_of_the_paper(toolkit, tmp_path):
     again = ["--stage", "5", "--stop_stage", "5"]
     output = run(toolkit / "egs/covost2/run.sh", *options, *again, python=str(fake))
     assert output.count("(stale: its inputs have changed") == 2
+    exp = toolkit / "egs/covost2/exp/recorded"
+    assert (exp / "frozen/best").exists()  # which is none of the next run's
+    run(toolkit / "egs/covost2/run.sh", *options, *again, "--phases", "llm", python=str(fake))
+    assert (exp / "llm/best").exists() and not (exp / "frozen").exists()
 
 
 def test_the_target_language_chooses_the_tokenizer_everywhere(toolkit, tmp_path):
@@ -266,11 +274,6 @@ def test_rows_of_a_table_leave_the_baselines_alone(toolkit, tmp_path):
     [
         (["--langs", "de xx", "--stop_stage", "0", "--tag", "xx"], "no language 'xx'"),
         (["--corpora", "/nowhere", "--stop_stage", "1", "--tag", "no"], "'/nowhere'"),
-        (["--systems", "magic", "--stage", "6", "--tag", "small"], "'magic'"),
-        (
-            ["--ctc_opts", "--target text", "--tag", "xx"],
-            "CTC writes translations; leave cascade out",
-        ),
     ],
     ids=str,
 )
@@ -278,3 +281,98 @@ def test_wrong_options_are_one_clear_line(finished, options, message):
     recipe, _ = finished
     output = run(recipe / "run.sh", *options, check=False)
     assert message in output and "Traceback" not in output
+
+
+LISTS = "exp/checked/decode/encoder-decoder"  # of an older run
+FROZEN = "exp/checked/frozen/best"
+TRANSCRIBES = "--other_tasks.transcript transcribe:{audio}{bos}"
+
+
+def checked(toolkit, options: dict, left: str) -> str:
+    """What the recipe says before it misses the corpus, where an older run has left a folder."""
+    recipe = toolkit / "egs/covost2"
+    (recipe / left).mkdir(parents=True, exist_ok=True)
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    words += ["--preset", "paper", "--corpora", "/nowhere", "--tag", "checked"]
+    output = run(recipe / "run.sh", *words, check=False)
+    started = (recipe / "exp/checked/.stages").exists()
+    shutil.rmtree(recipe / "exp/checked")
+    assert started == ("stage" in output) and "Traceback" not in output
+    return output
+
+
+@pytest.mark.parametrize(
+    ("options", "left", "message"),
+    [
+        ({"systems": "llm magic"}, "", "no 'magic'; choose from llm frozen"),
+        ({"phases": "first llm"}, "", "no conf/paper/train_llm_first.yaml"),
+        ({"phases": "llm frozen"}, "", "--phases should end in llm, got 'llm frozen'"),
+        ({"phases": ""}, "", "--phases should end in llm, got ''"),
+        ({"ctc_opts": "--target text"}, "", "CTC writes translations; leave cascade out"),
+        ({"systems": "llm rescored"}, "", "lists of encoder-decoder; name that before it"),
+        ({"systems": "rescored encoder-decoder"}, LISTS, "lists of encoder-decoder; name that"),
+        ({"systems": "llm frozen", "phases": "llm"}, FROZEN, "none of --phases 'llm'"),
+        ({"systems": "frozen llm", "stage": "6"}, "", f"there is no {FROZEN}"),
+        ({"systems": "llm cascade-llm"}, "", "cascade-llm reads transcripts of the LLM"),
+        (
+            {"systems": "cascade-llm", "phases": "transcribe frozen llm"},
+            "",
+            "--other_tasks.transcript ...",
+        ),
+        (
+            {"systems": "cascade-llm", "llm_opts": f"{TRANSCRIBES} --lora.ranc 2"},
+            "",
+            "did you mean --lora.rank?",
+        ),
+    ],
+    ids=str,
+)
+def test_options_that_cannot_be_are_refused_before_any_stage(toolkit, options, left, message):
+    output = checked(toolkit, options, left or "exp/checked")
+    assert message in output and len(output.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        ({"systems": "encoder-decoder llm rescored"}, ""),
+        ({"systems": "rescored"}, LISTS),
+        ({"systems": "rescored frozen cascade-llm", "phases": "llm", "stop_stage": "5"}, ""),
+        ({"systems": "llm frozen", "phases": "transcribe frozen llm"}, ""),
+        ({"systems": "frozen", "phases": "llm", "stage": "6"}, FROZEN),
+        ({"systems": "cascade-llm llm", "llm_opts": TRANSCRIBES}, ""),
+        ({"systems": "llm", "ctc_opts": "--target text"}, ""),
+    ],
+    ids=str,
+)
+def test_options_that_can_be_come_as_far_as_the_corpus(toolkit, options, left):
+    output = checked(toolkit, options, left or "exp/checked")
+    missing = "stage 6 reads" if "stage" in options else "'/nowhere'"
+    assert "stage 0" in output or "stage" in options
+    assert missing in output
+
+
+@pytest.mark.parametrize(
+    ("changes", "fixed"),
+    [
+        ("lora:\n    rank: 0   # four spaces\n", True),
+        ("lora: {dropout: 0.1, rank: 0}\n", True),
+        ("lora:\n  rank: 2\n", False),
+        ("adaptor:\n  rank: 0\n", False),
+        ("lora:\n  alpha: 4\n", False),
+    ],
+)
+def test_a_phase_with_rank_0_leaves_the_llm_as_it_is(toolkit, tmp_path, changes, fixed):
+    """However its YAML is written, and whatever --llm_opts say."""
+    fake, utils = fake_machine(tmp_path, RECORDED), toolkit / "utils"
+    (tmp_path / "train_llm_own.yaml").write_text(changes)
+    script = toolkit / "egs/covost2/local/train_phases.sh"
+    options = ["--cmd", "job.py", "--phases", "own llm", "--opts", "--lora.rank 32"]
+    options += ["--conf", str(tmp_path), "--exp", str(tmp_path / "exp")]
+    options += ["--data", "data/x", "--ctc", "exp/x/ctc", "--llm", "exp/x/base_llm"]
+    path = f"{utils}:{fake.parent}:{os.environ['PATH']}"
+    subprocess.run([script, *options], env=os.environ | {"PATH": path}, check=True)
+    own, llm = commands(tmp_path)
+    assert f"--config {tmp_path}/train_llm_own.yaml " in own and "--init" not in own
+    assert f"--init {tmp_path}/exp/own " in llm and "_own.yaml" not in llm
+    assert ("--lora.rank 32 --lora.rank 0 " in own) == fixed and "--lora.rank 0" not in llm

@@ -7,8 +7,9 @@ for system in ${systems}; do
         *) die "--systems: no '${system}'; choose from llm frozen encoder-decoder rescored cascade cascade-llm" ;;
     esac
 done
-if [[ " ${systems} " = *" rescored "* ]] && [[ " ${systems%%rescored*} " != *" encoder-decoder "* ]] &&
-    [ ! -d "${exp}/decode/encoder-decoder" ]; then
+decodes=$([ "${stage}" -gt 6 ] || [ "${stop_stage}" -lt 6 ] || echo true) # whether stage 6 is asked for
+if [[ -n "${decodes}" && " ${systems} " = *" rescored "* && " ${systems%%rescored*} " != *" encoder-decoder "* ]] &&
+    [[ " ${systems} " = *" encoder-decoder "* || ! -d "${exp}/decode/encoder-decoder" ]]; then
     die "--systems: rescored ranks the n-best lists of encoder-decoder; name that before it"
 fi
 for phase in ${phases}; do
@@ -16,6 +17,21 @@ for phase in ${phases}; do
         die "--phases: no phase '${phase}', for there is no ${conf}/train_llm_${phase}.yaml"
 done
 [ "${phases##* }" = llm ] || die "--phases should end in llm, got '${phases}'"
-if [[ "${ctc_opts} " =~ --target[\ =]text\  && ${stop_stage} -ge 6 && " ${systems} " = *" cascade "* ]]; then
+if [[ -n "${decodes}" && " ${systems} " = *" frozen "* ]]; then
+    if [ "${stage}" -le 5 ]; then
+        [[ " ${phases} " = *" frozen "* ]] ||
+            die "--systems: frozen is none of --phases '${phases}'; leave it out, or train it"
+    else
+        [ -e "${exp}/frozen/best" ] || die "--systems: frozen has not been trained, for there is no ${exp}/frozen/best"
+    fi
+fi
+if [[ -n "${decodes}" && "${ctc_opts} " =~ --target[\ =]text\  && " ${systems} " = *" cascade "* ]]; then
     die "--systems cascade reads transcripts, but with --ctc_opts '${ctc_opts}' CTC writes translations; leave cascade out"
+fi
+if [[ -n "${decodes}" && "${stage}" -le 5 && " ${systems} " = *" cascade-llm "* ]]; then
+    # shellcheck disable=SC2086  # options for a command are words to be split
+    learnt=$(python -m speechllm.bin.train_llm --config "${conf}/train_llm.yaml" ${llm_opts} --print_config)
+    python -c 'import sys, yaml; sys.exit("transcript" not in yaml.safe_load(sys.stdin)["other_tasks"])' <<<"${learnt}" ||
+        die "--systems: cascade-llm reads transcripts of the LLM, which learns to write none; give their prompt by" \
+            "--llm_opts \"--other_tasks.transcript ...\" or in ${conf}/train_llm.yaml, or leave cascade-llm out"
 fi
