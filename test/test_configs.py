@@ -171,6 +171,63 @@ def test_paper_model_from_scratch_has_the_published_size(tmp_path):
     assert millions_in(row.label) == [round(n / 1e6) for n in parts]
 
 
+def test_mini_table_states_the_sizes_and_frames_of_its_rows(tmp_path):
+    """Of the encoder-decoder and of decoder-only from random weights, and rows on equally much audio."""
+    pytest.importorskip("espnet2")
+    folder = ROOT / "egs/covost2/conf/mini"
+    rows = {row.name: row for row in read_spec(folder / "tables/5.yaml").rows}
+    units = load(folder / "tokenizer.yaml").vocab_size + 1  # with the blank
+    sizes, small = {}, load(folder / "llm.yaml")
+    encoder_decoder = load(folder / "train_encoder_decoder.yaml")
+    llama = LlamaConfig(
+        hidden_size=small.dim,
+        num_hidden_layers=small.num_layers,
+        num_attention_heads=small.num_heads,
+        intermediate_size=small.ffn_dim,
+        vocab_size=small.vocab_size,
+    )
+    llama.save_pretrained(tmp_path)
+
+    def llm_config(name, *files):
+        flags = [word for file in files for word in ("--config", str(folder / file))]
+        return parse(TrainLlmConfig, *flags, *shlex.split(rows[name].llm_opts))
+
+    with torch.device("meta"):
+        sizes["encoder_decoder"] = [count(build.build_encoder_decoder(encoder_decoder, units, 80))]
+        config = llm_config("scratch", "train_llm.yaml")
+        llm = build.build_llm(config.llm, str(tmp_path))
+        ctc = build.build_ctc_model(load(folder / "train_ctc.yaml"), units, 80)
+        model = build.build_speech_llm(config, ctc.speech, llm, ctc_head=ctc.head)
+        config = llm_config("llm", "train_llm.yaml")
+        whole = build.build_speech_llm(config, ctc.speech, empty_llm(llama), ctc_head=ctc.head)
+    learns = count(model, trainable_only=True)
+    sizes["scratch"] = [learns, count(llm), count(model.adaptor), count(model) - learns]
+    sizes["llm"] = [count(whole), count(whole, trainable_only=True)]
+    for name in ("encoder_decoder_as_llm", "encoder_decoder_as_scratch"):
+        sizes[name] = sizes["encoder_decoder"]
+    for name, numbers in sizes.items():
+        stated = re.findall(r"([\d.]+)M", rows[name].label)
+        assert stated == [f"{number / 1e6:.1f}" for number in numbers]
+
+    def frames(config):
+        return config.optim.max_steps, config.data.batch_frames
+
+    phases = ["train_llm.yaml", "train_llm_frozen.yaml"]
+    seen = {"scratch": [frames(llm_config("scratch", *phases[:1]))]}
+    seen["llm"] = [frames(llm_config("llm", *phases)), frames(llm_config("llm", *phases[:1]))]
+    for name in sizes.keys() - seen.keys():
+        words = shlex.split(rows[name].opts)
+        options = words[words.index("--baseline_opts") + 1].split() if words else []
+        file = str(folder / "train_encoder_decoder.yaml")
+        seen[name] = [frames(parse(TrainEncoderDecoderConfig, "--config", file, *options))]
+    for name, batches in seen.items():
+        steps = " and then ".join(f"{number:,}" for number, _ in batches)
+        assert rows[name].label.endswith(f"; {steps} x {batches[0][1]:,} frames")
+    heard = {name: sum(a * b for a, b in batches) for name, batches in seen.items()}
+    assert heard["encoder_decoder_as_llm"] == heard["llm"] > heard["encoder_decoder"]
+    assert heard["encoder_decoder_as_scratch"] == heard["scratch"]
+
+
 def test_sizes_that_a_family_does_not_have_are_named(tmp_path):
     LlamaConfig().save_pretrained(tmp_path)
     config = parse(TrainLlmConfig, "--llm.from_scratch", "true", "--llm.sizes.num_eyes", "2")

@@ -26,8 +26,9 @@ trap 'rm -rf "${new}"' EXIT
 mkdir -p "${new}"
 cp -r "${toolkit}/egs/${from}"/{run.sh,run_table.sh,cmd.sh,conf} "${toolkit}/egs/TEMPLATE/${from}/." "${new}"
 sed -i -f "${new}/run.sed" "${new}"/{run.sh,run_table.sh}
-# Figures and small training sets are those of the other corpus.
-sed -i -e '/^# Past the paper/,/^title/{/^title/!d}' -e '/^ *published:/d' -e '/ subset: /d' -e 's/, limited supervision//' "${new}"/conf/*/tables/*.yaml
+# Figures, notes and small training sets are those of the other corpus.
+sed -i -e '/^# Past the paper/,/^title/{/^title/!d}' -e '/^ *published:/d' -e '/^note:/,/^[^ ]/{/^note:/d; /^ /d}' \
+    -e '/ subset: /d' -e 's/, limited supervision//' "${new}"/conf/*/tables/*.yaml
 sed -i -e "s/@NAME@/${name}/" -e "s/@LANG@/${lang}/" "${new}"/{run.sh,run_table.sh,README.md}
 rm "${new}/run.sed"
 mv "${new}" "${recipe}"

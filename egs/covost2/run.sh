@@ -5,7 +5,8 @@
 #   --preset NAME               mini: made-up speech on a CPU in minutes; paper: its sizes on GPUs; or a folder of conf (mini)
 #   --corpora DIR               folder of Common Voice 4 and CoVoST 2 (see db.sh; mini makes one)
 #   --langs "de fr ...", --target LANG  languages that are spoken (see conf/*/defaults.sh); to translate to (en)
-#   --systems "llm ..."         of llm, frozen, encoder-decoder, rescored, cascade (those); cascade-llm: the LLM transcribes too
+#   --systems "llm ..."         of llm, frozen, encoder-decoder, rescored, cascade (those); cascade-llm: the LLM transcribes too;
+#                               for encoder-decoder and rescored alone no integration is trained
 #   --llm NAME, --tag NAME      Hugging Face name or folder of the LLM (mini trains one); data/NAME, exp/NAME hold the run (the preset)
 #   --stage N, --stop_stage N, --force true  first and last stage (0, 9); finished ones are skipped, if not forced
 #   --data DIR, --ctc DIR, --init_encoder PATH  data, CTC encoder of another run; an encoder to start from (exp/mini/ctc)
@@ -81,7 +82,7 @@ if [ "${ctc}" = "${exp}/ctc" ] && run_stage 4 "pretrain the CTC compressor" "${d
     finish_stage "${ctc}/best"
 fi
 
-if run_stage 5 "train the LLM integration" "${ctc}/best" "${data}"/{train,dev}/{text,text.src,feats.scp,utt2prompt?} \
+if [ -n "${integration}" ] && run_stage 5 "train the LLM integration" "${ctc}/best" "${data}"/{train,dev}/{text,text.src,feats.scp,utt2prompt?} \
     "${conf}"/train_llm{,_*}.yaml "${base_llm}?" -- "${base_llm}" "${llm_opts}" "${phases}"; then
     discard_stale "${exp}/frozen" $(printf "${exp}/%s " ${phases}) # frozen also where this run has no such phase
     local/train_phases.sh --cmd "${cuda_cmd}" --phases "${phases}" --conf "${conf}" --exp "${exp}" --data "${data}" --ctc "${ctc}" \
@@ -89,12 +90,14 @@ if run_stage 5 "train the LLM integration" "${ctc}/best" "${data}"/{train,dev}/{
     finish_stage "${exp}/llm/best"
 fi
 
+text_units=${exp}/text.model
+[ -f "${text_units}" ] || text_units=$(dirname "${ctc}")/text.model # of the run whose data and encoder this one shares
 if [[ " ${systems} " = *" encoder-decoder "* ]] && run_stage 5b "train the baseline" "${ctc}/best" \
-    "${data}"/{train,dev}/{text,feats.scp} "${exp}/text.model" "${conf}/train_encoder_decoder.yaml" -- "${baseline_opts}"; then
+    "${data}"/{train,dev}/{text,feats.scp} "${text_units}" "${conf}/train_encoder_decoder.yaml" -- "${baseline_opts}"; then
     discard_stale "${exp}/encoder-decoder"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_encoder-decoder.log" ${train} speechllm.bin.train_encoder_decoder \
         --config "${conf}/train_encoder_decoder.yaml" "${sets[@]}" "${bleu[@]}" --decode_config "${conf}/decode_encoder_decoder.yaml" \
-        --units "${exp}/text.model" --init_encoder "${init_baseline:+${ctc}}" --exp_dir "${exp}/encoder-decoder" ${baseline_opts}
+        --units "${text_units}" --init_encoder "${init_baseline:+${ctc}}" --exp_dir "${exp}/encoder-decoder" ${baseline_opts}
     finish_stage "${exp}/encoder-decoder/best"
 fi
 
@@ -114,13 +117,13 @@ if run_stage 7 "score" "${exp}"/decode/*/{dev,test}/text "${exp}"/transcripts{,_
     finish_stage "${exp}/results.json"
 fi
 
-if run_stage 8 "analyse" "${exp}/llm/best" "${conf}"/{decode,fbank}.yaml "${data}/test/text" -- "${decode_opts}"; then
+if [ -n "${integration}" ] && run_stage 8 "analyse" "${exp}/llm/best" "${conf}"/{decode,fbank}.yaml "${data}/test/text" -- "${decode_opts}"; then
     ${decode_cmd} --gpu "$((ngpu > 0))" "${exp}/log/analyse.log" launch.sh --ngpu "$((ngpu > 0))" speechllm.bin.analyse --metric bleu \
         --tokenize "${tokenize}" --config "${conf}/decode.yaml" --fbank_config "${conf}/fbank.yaml" --model "${exp}/llm" --out "${exp}/analysis" ${decode_opts} "${data}/test"
     finish_stage "${exp}"/analysis/{alignment,lengths,listening}.json
 fi
 
-if run_stage 9 "pack" "${exp}/llm/best" "${exp}/results.json"; then
+if [ -n "${integration}" ] && run_stage 9 "pack" "${exp}/llm/best" "${exp}/results.json"; then
     python -m speechllm.bin.pack --model "${exp}/llm" --out "${exp}/pack.tar.gz" "${exp}"/{RESULTS.md,results.json} ${own_llm:+"${own_llm}"}
     finish_stage "${exp}/pack.tar.gz"
 fi

@@ -1,5 +1,7 @@
 """A table of a paper: makes its rows by calls of run.sh in the recipe's folder, and writes those that are finished.
 
+The spec lists the rows; its "note" stands below them in the written table, and beside each figure in the JSON.
+
 python -m speechllm.bin.table plan --spec conf/mini/tables/3.yaml --preset mini --tag mini
 python -m speechllm.bin.table run --spec conf/mini/tables/3.yaml --preset mini --tag mini --nj 2
 """

@@ -66,6 +66,8 @@ class TableSpec:
         alignment: whether the similarity of speech positions and text is measured and shown too.
         metric: what it shows, as in results.json.
         others: published systems of which there is no row: ``label``, ``mark``, and figures by language or "avg".
+        note: what is to be known when reading it, such as why it may differ from the paper's. It has no figures, which
+            the next run would change.
     """
 
     title: str
@@ -76,6 +78,7 @@ class TableSpec:
     alignment: bool = False
     metric: str = "wer"
     others: list[dict] = field(default_factory=list)
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def read_spec(path: Path) -> TableSpec:
 
     Raises:
         UserError: no such table; not YAML; a key that is missing or unknown; two rows of one name; keys that do not
-            go together; the run of a row that is not there.
+            go together; the run of a row that is not there; a note that is no text.
     """
     if not path.is_file():
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
@@ -137,6 +140,8 @@ def read_spec(path: Path) -> TableSpec:
         raise UserError(
             f"{path}: row {unlike[0].name}: run {unlike[0].run!r} is no other row with a run of its own"
         )
+    if not isinstance(values.get("note", ""), str):
+        raise UserError(f"{path}: note: should be text, got {values['note']!r}")
     return make(TableSpec, values | {"rows": rows}, path)
 
 
@@ -222,7 +227,7 @@ def alignment(row: TableRow, runs: Runs, exp: Path) -> dict[str, float]:
 
 
 def collect(spec: TableSpec, runs: Runs, exp: Path) -> list[dict]:
-    """All figures of a table: ``{row, label, x, system, lang, value, low, high, published, mark, ...}``."""
+    """All figures of a table: ``{row, label, x, system, lang, value, low, high, published, mark, note, ...}``."""
     out = []
     for row in spec.rows:
         similar = alignment(row, runs, exp) if spec.alignment else {}
@@ -230,12 +235,16 @@ def collect(spec: TableSpec, runs: Runs, exp: Path) -> list[dict]:
             shown = {"row": row.name, "label": row.label, "x": row.x}
             shown |= {"published": row.published.get(found["lang"])}
             shown |= {"mark": row.published.get("mark", "") if shown["published"] else ""}
+            shown |= {"note": spec.note.strip()}
             out.append(shown | (similar if found["lang"] == "avg" else {}) | found)
     return out
 
 
 def markdown(spec: TableSpec, number: str, rows: list[dict]) -> str:
-    """The table: a line for each row, which says so if it has no figures, and below it what is published for it."""
+    """The table: a line for each row, which says so if it has no figures, and below it what is published for it.
+
+    Below all rows stands the table's note.
+    """
     langs = list(dict.fromkeys(r["lang"] for r in rows))
     more = list(ALIGNMENT) if spec.alignment else []
     about = f"{UNITS[spec.metric]} on test."
@@ -266,6 +275,7 @@ def markdown(spec: TableSpec, number: str, rows: list[dict]) -> str:
         add_published(f"published: {values['label']}", values)
     if not spec.others and not any(row.published for row in spec.rows):
         lines += ["", "Published figures for these rows are not known to us."]
+    lines += ["", spec.note.strip()] if spec.note.strip() else []
     commits = sorted({r["commit"] for r in rows})
     return "\n".join([*lines, "", f"Commit {', '.join(commits) or 'none'}."]) + "\n"
 

@@ -196,6 +196,28 @@ def test_a_few_bad_training_clips_are_left_out_and_counted(tmp_path, prepare, ca
         assert text in out
 
 
+@pytest.mark.parametrize("each", [2, 4])
+def test_the_reasons_to_leave_out_a_clip_share_one_limit(tmp_path, prepare, capsys, each):
+    """Of 100 clips 5 may be left out: not 4 without translation and 4 without audio."""
+    clips = many(100)
+    silent, empty = list(clips)[:each], list(clips)[-each:]
+    clips |= {clip: (*clips[clip][:2], "", "train") for clip in empty}
+    root = make_corpus(tmp_path / "de", clips, audio=False)
+    for clip in silent:
+        (root / "clips" / clip).unlink()
+    missing = f"{each} of 100 clips of train are not in {root}/clips, first: {silent[0]}"
+    untranslated = f"{each} of 100 clips of train have no translation, first: {empty[0]}"
+    if each == 2:
+        assert len(prepare(tmp_path, tmp_path / "data")) == 96
+        out = capsys.readouterr().out
+        assert missing in out and untranslated in out
+        return
+    with pytest.raises(UserError, match="5% in all may be left out") as error:
+        prepare(tmp_path, tmp_path / "data")
+    assert missing in str(error.value) and untranslated in str(error.value)
+    assert "\n" not in str(error.value) and not (tmp_path / "data" / "text").exists()
+
+
 @pytest.mark.parametrize("set_name", ["train", "test"])
 @pytest.mark.parametrize(
     ("change", "message"),

@@ -261,12 +261,36 @@ def test_the_target_language_chooses_the_tokenizer_everywhere(toolkit, tmp_path)
 def test_rows_of_a_table_leave_the_baselines_alone(toolkit, tmp_path):
     fake = fake_machine(tmp_path, RECORDED)
     options = ["--table", "5", "--corpora", str(tmp_path), "--tag", "rows"]
-    run(toolkit / "egs/covost2/run_table.sh", *options, python=str(fake))
+    run(toolkit / "egs/covost2/run_table.sh", *options, "--row", "scratch", python=str(fake))
     lines = commands(tmp_path)
     assert sum("bin.train_encoder_decoder" in line for line in lines) == 1
     assert sum("bin.train_ctc" in line for line in lines) == 1
     scratch = one(lines, "--llm.from_scratch true")
     assert "--encoder exp/rows/ctc" in scratch and "--init" not in scratch
+
+
+def test_rows_of_the_baseline_train_no_integration(toolkit, tmp_path):
+    """They share data, encoder and units of text with the run of the preset."""
+    fake, name = fake_machine(tmp_path, RECORDED), "encoder_decoder_as_llm"
+    options = ["--table", "5", "--corpora", str(tmp_path), "--tag", "longer", "--row", name]
+    run(toolkit / "egs/covost2/run_table.sh", *options, python=str(fake))
+    lines = commands(tmp_path)
+    of_row = [line for line in lines if f"exp/longer/tables/5/{name}" in line]
+    trained = one(of_row, "--exp_dir")
+    assert "bin.train_encoder_decoder" in trained and "--optim.max_steps 1200" in trained
+    for words in ("--train_dir data/longer/train", "--units exp/longer/text.model"):
+        assert f"{words} " in trained
+    assert "--init_encoder exp/longer/ctc " in trained
+    assert "--out exp/longer/tables/5" in one(of_row, "bin.decode")
+
+
+def test_baselines_alone_run_to_the_end(toolkit, tmp_path):
+    fake = fake_machine(tmp_path, RECORDED)
+    options = ["--corpora", str(tmp_path), "--tag", "alone"]
+    options += ["--systems", "encoder-decoder rescored"]
+    output = run(toolkit / "egs/covost2/run.sh", *options, python=str(fake))
+    assert sorted(stages(output)) == [0, 1, 2, 3, 4, 6, 7]
+    assert not any("bin.train_llm " in line for line in commands(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ def test_what_a_new_recipe_says_and_refuses(toolkit):
     assert "--subset" not in run(recipe / "run_table.sh", "--help")
     tables = "".join(path.read_text() for path in recipe.glob("conf/*/tables/*.yaml"))
     assert "name: ctc_lm" in tables  # the rows of egs/mls but for what is known of its corpus
-    assert not any(word in tables for word in ("published", "subset", "made-up", "supervision"))
+    foreign = ("published", "subset", "made-up", "supervision", "note", "small world")
+    assert not any(word in tables for word in foreign)
     assert "limited supervision" not in run(recipe / "run_table.sh", "--help")
     assert (recipe / "run.sh").read_text().count("\n") <= 130
     assert "MLS" not in (recipe / "run.sh").read_text() + (recipe / "run_table.sh").read_text()

@@ -286,6 +286,8 @@ def test_tables_with_alignment_analyse_every_row_and_show_it(spec_file, tmp_path
         ({"rows": [{"name": "a", "label": "a", "lm": True, "opts": "--x"}]}, "neither opts nor"),
         ({"rows": [{"name": "a", "label": "a", "published": {"avg": 1}}]}, "key 'mark' is missing"),
         ({"others": [{"name": "a", "mark": "b", "avg": 1}]}, "key 'label' is missing"),
+        ({"note": ["a", "b"]}, r"note: should be text, got \['a', 'b'\]"),
+        ({"notes": "a"}, "unknown key 'notes'"),
     ],
     ids=str,
 )
@@ -336,3 +338,23 @@ def test_published_figures_stand_below_ours(spec_file, tmp_path, capsys):
     hub = next(i for i, line in enumerate(lines) if "from the hub" in line)
     assert lines[hub + 1] == "|  | published (unverified) |  | 9.7 |"
     assert "|  | published: theirs (a paper) |  | 3.5 |" in lines
+
+
+@pytest.mark.parametrize("note", ["", "Here it may differ:\nthe world is small.\n"])
+def test_the_note_of_a_table_stands_below_it(spec_file, tmp_path, capsys, note):
+    spec_file.write_text(yaml.safe_dump(SPEC | {"note": note} if note else SPEC))
+    write_results(tmp_path / "t", {"en": 3.0, "avg": 3.0})
+    options = ["--spec", str(spec_file), "--preset", "mini", "--tag", "t", "--langs", "en"]
+    table.main(["write", *options, "--exp", str(tmp_path)])
+    text = capsys.readouterr().out
+    *_, last_row = (at for at, line in enumerate(text.splitlines()) if line.startswith("|"))
+    below = "\n".join(text.splitlines()[last_row + 1 :])
+    assert below.strip() == f"{note.strip()}\n\nCommit abc.".strip()
+    figures = json.loads((tmp_path / "t/tables/7.json").read_text())
+    assert figures and {figure["note"] for figure in figures} == {note.strip()}
+
+
+def test_a_note_changes_no_command(spec_file):
+    without = plan(read_spec(spec_file), RUNS)
+    spec_file.write_text(yaml.safe_dump(SPEC | {"note": "Some words."}))
+    assert plan(read_spec(spec_file), RUNS) == without

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 # What the options of run.sh cannot be; sourced by it, so that nobody hears of it only after hours of training.
 
 for system in ${systems}; do
@@ -12,6 +12,8 @@ if [[ -n "${decodes}" && " ${systems} " = *" rescored "* && " ${systems%%rescore
     [[ " ${systems} " = *" encoder-decoder "* || ! -d "${exp}/decode/encoder-decoder" ]]; then
     die "--systems: rescored ranks the n-best lists of encoder-decoder; name that before it"
 fi
+integration= # whether it is trained, analysed and packed: where a system needs it, or there is one
+if [[ " ${systems} " =~ \ (llm|frozen|cascade|cascade-llm)\  ]] || [ -d "${exp}/llm" ]; then integration=true; fi
 for phase in ${phases}; do
     [ "${phase}" = llm ] || [ -f "${conf}/train_llm_${phase}.yaml" ] ||
         die "--phases: no phase '${phase}', for there is no ${conf}/train_llm_${phase}.yaml"

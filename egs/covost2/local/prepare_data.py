@@ -27,7 +27,7 @@ BAD_CLIPS = {  # cannot be decoded, or only in part
     "common_voice_en_19504777.mp3",
 }
 BAD = "are known to be bad"
-MAX_LEFT_OUT = 0.05  # share of the training clips that may be missing or without translation
+MAX_LEFT_OUT = 0.05  # share of the training clips that may be left out, for whatever reasons
 MADE = "made.json"  # is in the folders of made-up corpora, which have sizes of their own
 # Published utterances of train, dev and test.
 COUNTS = {
@@ -213,19 +213,24 @@ class Direction:
         """Print the counts, and a warning where they are not the published ones.
 
         Raises:
-            UserError: of dev or test a clip is left out, of train too many are.
+            UserError: of dev or test a clip is left out, of train too many are, all reasons together.
         """
         name = f"{self.lang} to {self.target}, {self.set_name}"
         speakers = len({utt.spk_id for utt in found})
         print(f"{name}: {len(found)} utterances, {speakers} speakers")
-        for why, clips in self.left_out.items():
-            text = f"{self.table}: {len(clips)} of {self.num_clips} clips of {self.set_name} {why}, first: {clips[0]}"
-            if self.set_name != "train" or len(clips) > MAX_LEFT_OUT * self.num_clips:
-                allowed = "none may be left out"
-                if self.set_name == "train":
-                    allowed = f"at most {MAX_LEFT_OUT:.0%} may be left out"
-                raise UserError(f"{text}; {allowed}, is this Common Voice 4, whole?")
-            print(text)
+        reasons = [
+            f"{len(clips)} of {self.num_clips} clips of {self.set_name} {why}, first: {clips[0]}"
+            for why, clips in self.left_out.items()
+        ]
+        share, allowed = 0, "none may be left out"
+        if self.set_name == "train":
+            share, allowed = MAX_LEFT_OUT, f"at most {MAX_LEFT_OUT:.0%} in all may be left out"
+        if sum(len(clips) for clips in self.left_out.values()) > share * self.num_clips:
+            raise UserError(
+                f"{self.table}: {'; '.join(reasons)}; {allowed}, is this Common Voice 4, whole?"
+            )
+        for reason in reasons:
+            print(f"{self.table}: {reason}")
         official = (self.lang in INTO_ENGLISH and self.target == "en") or (
             self.lang == "en" and self.target in FROM_ENGLISH
         )
