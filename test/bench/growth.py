@@ -58,7 +58,8 @@ MEANING = (
     "speechllm.bin.decode does from the manifest to the text: it reads the archive, in windows of "
     f"{DecodeConfig.window:.0f} s where a recording is longer, runs encoder and LLM, and joins the windows; greedy, "
     "without CTC drafts; recordings are noise and weights random, so that an output has always "
-    f"{llama.TOKENS_PER_SECOND} tokens per second. Starting Python, loading a model and decoding half a second first are left out."
+    f"{llama.TOKENS_PER_SECOND} tokens per second. Starting Python, loading a model and decoding half a "
+    "second before are left out."
 )
 
 
