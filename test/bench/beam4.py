@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speechllm.decode.beam import beam_search
 
 NUM_BEAMS = 4
-VOCAB_SIZE = 2000  # of the mini preset
+VOCAB_SIZE = 2000  # the mini preset has 1,258
 MAX_TOKENS = 60
 END_PUSH = 4.2  # on the end token's logit, so that outputs of many lengths compete
 TIE = 1e-3  # log-probability per token
@@ -80,7 +80,7 @@ def are_equal(ours, theirs) -> bool:
 
 def bench(corpus: Path, small: bool) -> list[common.Row]:
     vocab_size, num_utts, limit = (60, 3, 8) if small else (VOCAB_SIZE, 16, MAX_TOKENS)
-    llm, peer = llama.make_llm(vocab_size, small), llama.make_llm(vocab_size, small)
+    llm, peer = llama.make_llm(vocab_size, small), llama.make_peer(vocab_size, small)
     llm.merge_adapters()  # as bin/decode does
     for side in (llm, peer):
         push_end(side, 1.5 if small else END_PUSH)
@@ -109,7 +109,8 @@ def bench(corpus: Path, small: bool) -> list[common.Row]:
             ("transformers", "peft", "torch"),
             f"{num_utts} utterances of {seconds:.0f} s in one batch; {len(lengths)} of the n-best "
             f"ended by themselves, after {min(lengths, default=0)} to {max(lengths, default=0)} "
-            f"tokens, and are the same; the mini preset's LLM with random weights and LoRA; ours "
+            f"tokens, and are the same; the mini preset's LLM with random weights and LoRA, "
+            f"adapters merged on both sides; ours "
             f"{speed[common.OURS]:.0f} times real time, theirs {speed['peer']:.0f}",
         )
     ]

@@ -16,21 +16,22 @@ SIZES = {  # width: conformer settings; the first is that of the mini preset
     512: {"num_layers": 4, "num_heads": 8, "ffn_dim": 2048, "conv_kernel": 15},
 }
 TINY = {16: {"num_layers": 2, "num_heads": 2, "ffn_dim": 32, "conv_kernel": 5}}
-PEERS = {  # name in the table: (distribution, its encoder, what the table says of it)
+RELATIVE = "ours with relative positions"
+PEERS = {  # name in the table: (distribution, its encoder, what it is timed with)
     "ESPnet ConformerEncoder": (
         "espnet",
         conformers.Espnet,
-        "ESPnet with its own front end conv2d8, relative positions and BatchNorm",
+        "its own front end (conv2d8), relative positions and BatchNorm",
     ),
     "torchaudio Conformer": (
         "torchaudio",
         conformers.Torchaudio,
-        "torchaudio with our front end, no positions, and BatchNorm",
+        "our front end, no positions, and BatchNorm",
     ),
     "transformers Wav2Vec2Conformer": (
         "transformers",
         conformers.Wav2Vec2,
-        "transformers with our front end, relative positions, BatchNorm, and sdpa",
+        "our front end, relative positions, BatchNorm, and sdpa",
     ),
 }
 
@@ -62,39 +63,42 @@ def compare(dim: int, settings: dict, small: bool) -> list[common.Row]:
     make = {name: make for name, (p, make, _) in PEERS.items() if common.is_installed("encoder", p)}
     differences = {name: cls.difference(dim, settings) for name, cls in make.items()}
     torch.manual_seed(0)
-    relative = "ours with relative positions"
     encoders = {common.OURS: ConformerEncoder(80, dim, **settings)}
-    encoders[relative] = ConformerEncoder(80, dim, positions="relative", **settings)
+    encoders[RELATIVE] = ConformerEncoder(80, dim, positions="relative", **settings)
     encoders |= {name: cls(80, dim, settings) for name, cls in make.items()}
     out_lens = {name: e.train()(feats, lens)[1] for name, e in encoders.items()}
     runs = {name: step(encoder, feats, lens) for name, encoder in encoders.items()}
     took = common.in_turns(runs, 1 if small else 5)
     seconds = float(lens.sum()) / 100
     speed = {name: seconds / np.median(values) for name, values in took.items()}
+    size = ", ".join(f"{key} {value}" for key, value in settings.items())
     rows = []
-    for name in make:
+    for name, cls in make.items():
         package, _, remark = PEERS[name]
-        apart = common.largest_difference(out_lens[name], out_lens[common.OURS])
-        both_relative = np.median(np.array(took[name]) / np.array(took[relative]))
-        size = ", ".join(f"{key} {value}" for key, value in settings.items())
-        rows.append(
-            common.make_row(
-                "encoder",
-                f"{name}, width {dim}",
-                took[common.OURS],
-                took[name],
-                differences[name] < TOLERANCE and apart <= MAX_APART,
-                (package, "torch"),
-                f"blocks with the peer's weights, and LayerNorm in both, differ by at most "
-                f"{differences[name]:.0e} in output and gradient; timed: {len(lens)} utterances "
-                f"of {lens.min() / 100:.0f} to {lens.max() / 100:.0f} s, dropout 0.1, {size}, "
-                f"stride 8, output lengths at most {apart:.0f} apart; ours with rotary positions and LayerNorm, "
-                f"{num_params(encoders[common.OURS]):.1f}M parameters, "
-                f"{speed[common.OURS]:.0f} times real time; {remark}, "
-                f"{num_params(encoders[name]):.1f}M, {speed[name]:.0f} "
-                f"(ratio with relative positions in ours: {both_relative:.2f})",
+        shared = "relative" if cls.relative else "no"
+        # The peers that know relative positions stand beside both of ours.
+        for ours in (common.OURS, RELATIVE) if cls.relative else (common.OURS,):
+            positions = "relative" if ours == RELATIVE else "rotary"
+            apart = common.largest_difference(out_lens[name], out_lens[ours])
+            rows.append(
+                common.make_row(
+                    "encoder",
+                    f"{name}, width {dim}" + ", relative positions in both" * (ours == RELATIVE),
+                    took[ours],
+                    took[name],
+                    differences[name] < TOLERANCE and apart <= MAX_APART,
+                    (package, "torch"),
+                    f"shown equal: the blocks alone, with {shared} positions and LayerNorm "
+                    f"in both, the peer's weights in ours, no dropout, differ by at most "
+                    f"{differences[name]:.0e} in output and gradient; timed: all of the encoder on "
+                    f"{len(lens)} utterances of {lens.min() / 100:.0f} to {lens.max() / 100:.0f} s, "
+                    f"dropout 0.1, {size}, stride 8, output lengths at most {apart:.0f} apart; ours "
+                    f"with its front end (conv1d), {positions} positions and LayerNorm, "
+                    f"{num_params(encoders[ours]):.1f}M parameters, {speed[ours]:.0f} times real "
+                    f"time; the peer with {remark}, {num_params(encoders[name]):.1f}M, "
+                    f"{speed[name]:.0f}",
+                )
             )
-        )
     return rows
 
 

@@ -3,11 +3,11 @@
 python test/bench/growth.py            # on one CPU core, each point in a process of its own
 python test/bench/growth.py --small    # tiny sizes; nothing is written
 
-The mini preset's encoder and LLM with random weights and LoRA. Beside each curve stands its exponent: the slope between
-its last two points in the double logarithmic plot, 1 where a size twice as large costs twice as much.
+The mini preset's encoder and LLM with random weights and LoRA. Beside each curve stands its exponent, see ``MEANING``.
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import tempfile
@@ -19,26 +19,48 @@ import epochs
 import llama
 import manifest
 import numpy as np
+import soundfile
 import torch
 
 from speechllm import build
+from speechllm.bin.decode import decode
+from speechllm.bin.recognize import llm_recognizer
 from speechllm.config import DecodeConfig, TrainCtcConfig, TrainLlmConfig
+from speechllm.data.compile import compile_manifest
+from speechllm.data.data_dir import Utterance, write_data_dir
+from speechllm.data.extract import Extractor, extract_part
 from speechllm.data.manifest import Manifest
-from speechllm.data.sampler import batches_in_order, plan_batches
-from speechllm.decode.llm import greedy
-from speechllm.decode.windows import window_bounds
+from speechllm.data.prompts import PromptTemplate
+from speechllm.data.sampler import plan_batches
+from speechllm.data.shards import merge_shards
 from speechllm.models.adaptors.stack import StackAdaptor
 from speechllm.models.speech_llm import SpeechLlm
+from speechllm.train.distributed import Setup
 
 VOCAB_SIZE = 1258  # of the mini preset
+RATE = 16000
+SECONDS = 5  # of an utterance, where it is not its length that grows
+LENGTHS = (1, 5, 20, 60, 180, 600, 1_800, 10_800)  # of recordings
 CURVES = {  # size on the x axis: its values, those where everything is small
     "seconds of an utterance, training": ((1, 2, 5, 10, 20, 40), (0.5, 1)),
     "utterances of 5 s in a batch, training": ((1, 2, 4, 8, 16, 32), (1, 2)),
     "vocabulary, training": ((1_000, 4_000, 16_000, 64_000, 250_000), (40, 80)),
     "frames stacked, training": ((1, 2, 3, 6, 12), (1, 2)),
-    "seconds of an utterance, decoding": ((1, 5, 20, 60, 180, 600, 1_800, 10_800), (0.5, 1)),
+    "seconds of a recording, features": (LENGTHS, (0.5, 1)),
+    "seconds of a recording, decoding": (LENGTHS, (0.5, 1)),
+    "utterances of 5 s in a batch, decoding": ((1, 2, 4, 8, 16, 32), (1, 2)),
     "utterances in a manifest, planning": ((10_000, 100_000, 1_000_000, 10_000_000), (100, 1_000)),
 }
+MEANING = (
+    "An exponent is the slope between the last two sizes of a curve in the double logarithmic plot, 1 where a size "
+    "twice as large costs twice as much; smaller sizes do not enter it. Training is forward and backward, without the "
+    "optimizer, on random features. Features is stage 2 from a flac file to the archive. Decoding is what "
+    "speechllm.bin.decode does from the manifest to the text: it reads the archive, in windows of "
+    f"{DecodeConfig.window:.0f} s where a recording is longer, runs encoder and LLM, and joins the windows; greedy, "
+    "without CTC drafts; recordings are noise and weights random, so that an output has always "
+    f"{llama.TOKENS_PER_SECOND} tokens per second. Starting Python, loading a model and decoding half a "
+    "second before are left out."
+)
 
 
 def make_model(vocab_size: int, stack_factor: int, small: bool) -> SpeechLlm:
@@ -75,21 +97,65 @@ def train(num_utts: int, seconds: float, vocab_size: int, stack_factor: int, sma
     return cost(lambda: model(**batch)[0].backward())
 
 
-def decode(seconds: float, vocab_size: int, small: bool) -> dict:
-    """Greedy search without drafts, in windows as bin/decode has them; features come batch by batch."""
-    model = make_model(vocab_size, 1, small).eval()
-    window, overlap = round(100 * DecodeConfig.window), round(100 * DecodeConfig.overlap)
-    bounds = window_bounds(int(100 * seconds), window, overlap)
-    lens = np.array([num_frames for _, num_frames in bounds])
+class Numbers:
+    """Stands for the LLM's tokenizer: the text of a token is its number."""
 
-    @torch.no_grad()
-    def run():
-        for own in batches_in_order(lens, DecodeConfig.batch_frames):
-            batch = make_batch(len(own), lens[own].max() / 100, vocab_size)
-            rows, _ = model.rows(batch["feats"], batch["feat_lens"], batch["prompts"])
-            greedy(model.llm, rows, [len(target) for target in batch["targets"]], llama.EOS_ID)
+    eos_id = llama.EOS_ID
 
-    return cost(run)
+    def decode(self, token_ids: list[int]) -> str:
+        return " ".join(map(str, token_ids))
+
+
+def record(data_dir: Path, num_utts: int, seconds: float):
+    """A data directory of noise in flac files, written a minute at a time."""
+    minute = 0.1 * np.random.default_rng(0).standard_normal(60 * RATE)
+    num_samples, utts = int(seconds * RATE), []
+    data_dir.mkdir()
+    for i in range(num_utts):
+        path = data_dir / f"{i}.flac"
+        with soundfile.SoundFile(path, "w", RATE, 1) as file:
+            for at in range(0, num_samples, len(minute)):
+                file.write(minute[: num_samples - at])
+        utts.append(Utterance(f"en_1_{i:06}", "en_1", "noise", str(path), "en"))
+    write_data_dir(data_dir, utts)
+
+
+def extract(data_dir: Path):
+    """Stage 2 in one process."""
+    extract_part(data_dir, data_dir / "fbank", Extractor(), 1, 1, lambda *_: None)
+    merge_shards(data_dir, data_dir / "fbank", 1, training=False)
+    compile_manifest(data_dir, data_dir / "manifest.arrow")
+
+
+def features(seconds: float) -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        data_dir = Path(folder) / "test"
+        common.in_child(record, data_dir, 1, seconds)
+        return cost(lambda: extract(data_dir))
+
+
+def decoding(num_utts: int, seconds: float, vocab_size: int, small: bool) -> dict:
+    """All utterances in one batch, or recordings in batches of windows as bin/decode makes them."""
+    config = DecodeConfig(
+        ctc_drafts=False, max_tokens_per_second=llama.TOKENS_PER_SECOND, extra_tokens=1
+    )
+    if num_utts > 1:
+        config = dataclasses.replace(config, batch_frames=int(100 * seconds * num_utts))
+    with tempfile.TemporaryDirectory() as folder:
+        for name, size in (("first", (1, 0.5)), ("test", (num_utts, seconds))):
+            common.in_child(record, Path(folder) / name, *size)
+            common.in_child(extract, Path(folder) / name)
+        model = make_model(vocab_size, 1, small).eval()
+        model.llm.merge_adapters()
+        template = PromptTemplate(TrainLlmConfig.prompt, str.split, llama.BOS_ID, llama.EOS_ID)
+        setup = Setup()
+        recognize = llm_recognizer(model, Numbers(), None, template, config, setup.device)
+
+        def run(name: str):
+            decode(recognize, Path(folder) / name, Path(folder) / "out", config, setup)
+
+        run("first")  # decode imports as it goes
+        return cost(lambda: run("test"))
 
 
 def plan(num_rows: int) -> dict:
@@ -101,20 +167,22 @@ def plan(num_rows: int) -> dict:
 
 def measure(curve: str, size, small: bool) -> dict:
     """A point of a curve, in a process of its own."""
-    vocab_size, seconds = (40, 0.5) if small else (VOCAB_SIZE, 5)
+    vocab_size, seconds = (40, 0.5) if small else (VOCAB_SIZE, SECONDS)
     calls = {
         "seconds of an utterance, training": (train, 1, size, vocab_size, 1, small),
         "utterances of 5 s in a batch, training": (train, size, seconds, vocab_size, 1, small),
         "vocabulary, training": (train, 4, seconds, size, 1, small),
         "frames stacked, training": (train, 4, seconds, vocab_size, size, small),
-        "seconds of an utterance, decoding": (decode, size, vocab_size, small),
+        "seconds of a recording, features": (features, size),
+        "seconds of a recording, decoding": (decoding, 1, size, vocab_size, small),
+        "utterances of 5 s in a batch, decoding": (decoding, size, seconds, vocab_size, small),
         "utterances in a manifest, planning": (plan, size),
     }
     return {"curve": curve, "size": size, **common.in_child(*calls[curve])}
 
 
 def exponent(points: list[dict], name: str) -> float:
-    """Slope between the last two points, in logarithms."""
+    """Slope between the last two points, in logarithms: see ``MEANING``."""
     a, b = points[-2:]
     if min(a[name], b[name]) <= 0:
         return math.nan
@@ -126,7 +194,7 @@ def as_table(points: list[dict]) -> str:
         "# How cost grows",
         "",
         f"Made by `python test/bench/growth.py` on {common.machine()}, one core, commit "
-        f"{common.git_commit(common.ROOT)}.",
+        f"{common.git_commit(common.ROOT)}. {MEANING}",
         "",
         "| size | from | to | seconds | exponent | MB beyond the model | exponent |",
         "|---|---|---|---|---|---|---|",
@@ -148,7 +216,7 @@ def plot(points: list[dict], path: Path):
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(2, 3, figsize=(13, 7), layout="constrained")
+    figure, panels = pyplot.subplots(2, 4, figsize=(17, 7), layout="constrained")
     for axes, curve in zip(panels.flat, CURVES, strict=True):
         own = [point for point in points if point["curve"] == curve]
         sizes, memory = [point["size"] for point in own], axes.twinx()
@@ -158,7 +226,7 @@ def plot(points: list[dict], path: Path):
         axes.set_ylabel("seconds")
         memory.set_ylabel("MB (dashed)")
         axes.set_title(
-            f"exponents: time {exponent(own, 'seconds'):.2f}, memory {exponent(own, 'mb'):.2f}",
+            f"slope at the end: time {exponent(own, 'seconds'):.2f}, memory {exponent(own, 'mb'):.2f}",
             fontsize=9,
         )
     figure.savefig(path, dpi=110)
