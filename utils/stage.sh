@@ -25,7 +25,7 @@ list_contents() {
     find -L "$1" ! -path "$1" \( -name '.?*' -o -name audio -o -name clips \) -prune -o -type f ! -name '*optim*.safetensors' \
         \( -path "$1" -o -name wav.scp -o -name feats.scp -o -name segments -o -name 'text*' -o -name 'utt2*' \
         -o -name '*.txt' -o -name '*.tsv' -o -name '*.json' -o -name '*.jsonl' -o -name '*.yaml' -o -name '*.model' -o -name '*.bin' \
-        -o -name '*.safetensors' \) -print0 | LC_ALL=C sort -z |
+        -o -name '*.safetensors' -o -name '*.arpa' \) -print0 | LC_ALL=C sort -z |
         while IFS= read -r -d '' file; do
             if [ "$(stat -Lc %s "${file}")" -gt 67108864 ]; then
                 stat -Lc '%s %Y %n' "${file}"
