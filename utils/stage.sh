@@ -19,7 +19,7 @@ log() {
 }
 
 # Print a line for file $1, or for each file in folder $1 that decides what a stage makes: tables, text, configs,
-# weights. Audio, features and optimizers below it are not read; files above 64 MB count by size and time.
+# weights, n-gram LMs. Audio, features and optimizers below it are not read; files above 64 MB count by size and time.
 list_contents() {
     local file
     find -L "$1" ! -path "$1" \( -name '.?*' -o -name audio -o -name clips \) -prune -o -type f ! -name '*optim*.safetensors' \

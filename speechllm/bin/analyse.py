@@ -5,6 +5,7 @@ python -m speechllm.bin.analyse --model exp/mini/llm --ctc exp/mini/ctc --out ex
 Utterances longer than the window of decode.yaml are left out.
 """
 
+import math
 from collections.abc import Callable
 
 from speechllm.bin import cli
@@ -71,8 +72,6 @@ def alignments(model, tokenizer, rows: list, plotted: set[int], out, device) -> 
         ``alignment``: num_utts, monotonicity and sharpness by language and of all, None where no utterance counts (of
         one utterance the sharpness); ``lengths``: see ``length_report``.
     """
-    import math
-
     import torch
 
     from speechllm.analysis.alignment import (
@@ -117,8 +116,6 @@ def alignments(model, tokenizer, rows: list, plotted: set[int], out, device) -> 
 
 def mean_of_known(values: list[float]) -> float | None:
     """The mean without nan; None where nothing else is there, for JSON has no nan."""
-    import math
-
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else None
 
