@@ -239,11 +239,11 @@ SHARED += ["--llm", "exp/small/base_llm"]
 def test_ctc_is_searched_with_ngram_lms(finished):
     pytest.importorskip("flashlight.lib.text")
     recipe, _ = finished
-    options = [*SHARED, "--tag", "searched", "--stage", "6", "--stop_stage", "7"]
+    options = [*SHARED, "--tag", "ngrams", "--stage", "6", "--stop_stage", "7"]
     run(recipe / "run.sh", *options, "--lm", "train")
-    rows = json.loads((recipe / "exp/searched/results.json").read_text())
+    rows = json.loads((recipe / "exp/ngrams/results.json").read_text())
     assert {r["system"] for r in rows} == {"ctc", "ctc+lm"}
-    report = json.loads((recipe / "exp/searched/decode/ctc+lm/weights.json").read_text())
+    report = json.loads((recipe / "exp/ngrams/decode/ctc+lm/weights.json").read_text())
     assert report["lms"].keys() == {"en", "de"}
     best = min(rate for _, _, rate in report["wer_of_dev"])
     assert [report["lm_weight"], report["word_score"], best] in report["wer_of_dev"]
