@@ -152,7 +152,8 @@ class TrainConfig:
         1000, least=1
     )  # utterances of the dev set that are really decoded while training
     keep_best: int = 5  # checkpoints that are kept and averaged
-    # Share of the weights before training in best/ (WiSE-FT, arXiv:2109.01903): what little data would unlearn is kept.
+    # Share of the weights before training in best/, always, whatever the dev score (WiSE-FT, arXiv:2109.01903): what
+    # little data would unlearn is kept.
     start_share: float = number(0.0, least=0, most=1)
     log_every: int = number(100, least=1)  # steps
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the GPU has it

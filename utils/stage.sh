@@ -19,13 +19,13 @@ log() {
 }
 
 # Print a line for file $1, or for each file in folder $1 that decides what a stage makes: tables, text, configs,
-# weights. Audio, features and optimizers below it are not read; files above 64 MB count by size and time.
+# weights, n-gram LMs. Audio, features and optimizers below it are not read; files above 64 MB count by size and time.
 list_contents() {
     local file
     find -L "$1" ! -path "$1" \( -name '.?*' -o -name audio -o -name clips \) -prune -o -type f ! -name '*optim*.safetensors' \
         \( -path "$1" -o -name wav.scp -o -name feats.scp -o -name segments -o -name 'text*' -o -name 'utt2*' \
         -o -name '*.txt' -o -name '*.tsv' -o -name '*.json' -o -name '*.jsonl' -o -name '*.yaml' -o -name '*.model' -o -name '*.bin' \
-        -o -name '*.safetensors' \) -print0 | LC_ALL=C sort -z |
+        -o -name '*.safetensors' -o -name '*.arpa' \) -print0 | LC_ALL=C sort -z |
         while IFS= read -r -d '' file; do
             if [ "$(stat -Lc %s "${file}")" -gt 67108864 ]; then
                 stat -Lc '%s %Y %n' "${file}"

@@ -78,7 +78,7 @@ if [ "${ctc}" = "${exp}/ctc" ] && run_stage 4 "pretrain the CTC compressor" "${d
     "${data}/train/cmvn.ark" "${exp}"/{units,text}.model "${conf}"/{fbank,train_ctc}.yaml ${init_encoder:+"${init_encoder}"} -- "${ctc_opts}"; then
     discard_stale "${ctc}"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_ctc.log" ${train} speechllm.bin.train_ctc --config "${conf}/train_ctc.yaml" "${sets[@]}" \
-        --units "${exp}/units.model" --text_units "${exp}/text.model" --init_encoder "${init_encoder}" --exp_dir "${ctc}" ${ctc_opts}
+        --decode_config "${conf}/decode.yaml" --units "${exp}/units.model" --text_units "${exp}/text.model" --init_encoder "${init_encoder}" --exp_dir "${ctc}" ${ctc_opts}
     finish_stage "${ctc}/best"
 fi
 

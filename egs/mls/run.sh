@@ -14,7 +14,7 @@
 #   --data DIR, --ctc DIR       prepared data and pretrained encoder of another run (data/NAME, exp/NAME/ctc)
 #   --ngpu N, --nproc N         GPUs for training (0 in mini, 8 in paper), or processes on the CPU (1)
 #   --nj N, --decode_nj N       parallel jobs for features (2), processes that decode where there is no GPU (1)
-#   --lm DIR|train              search CTC with n-gram LMs too: of DIR/mls_lm_<language>, or of the training text
+#   --lm PATH|train             search CTC with n-gram LMs too: of PATH/mls_lm_<language>, an ARPA file, or of the training text
 #   --corpus_opts "...", --mini_llm_opts "...", --ctc_opts "...", --llm_opts "...", --decode_opts "...", --analysis_opts "..."
 #                               of the made-up corpus, overrides of llm, train_ctc, train_llm and decode.yaml, of stage 8
 #
@@ -34,7 +34,7 @@ stop_stage=9 force=false ngpu="" nproc=1 nj=2 decode_nj=1 corpus_opts="" mini_ll
 [ -f "conf/${preset}/defaults.sh" ] || die "--preset should be a folder in conf/ (mini, paper), got '${preset}'"
 . "conf/${preset}/defaults.sh"
 [ -z "${data}" ] || [ "${stage}" -ge 3 ] || stage=3 # the data of another run are as they are
-exp=exp/${tag:=${preset}} data=${data:-data/${tag}} ctc=${ctc:-${exp}/ctc} corpora=${corpora:-${MLS}}
+exp=exp/${tag:=${preset}} data=${data:-data/${tag}} ctc=${ctc:-${exp}/ctc} corpora=${corpora:-${MLS}} lm_path=$([ "${lm}" = train ] || echo "${lm}")
 . stage.sh
 
 made=$([ -n "${corpora}" ] || [ "${preset}" != mini ] || echo "${data}/corpus") corpora=${corpora:-${made}}
@@ -79,7 +79,7 @@ if [ "${ctc}" = "${exp}/ctc" ] &&
     discard_stale "${ctc}"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_ctc.log" launch.sh --ngpu "${ngpu}" --nproc "${nproc}" speechllm.bin.train_ctc \
         --config "conf/${preset}/train_ctc.yaml" --train_dir "${data}/train" --valid_dir "${data}/dev" \
-        --units "${exp}/units.model" --init_encoder "${init_encoder}" --exp_dir "${ctc}" ${ctc_opts}
+        --decode_config "conf/${preset}/decode.yaml" --units "${exp}/units.model" --init_encoder "${init_encoder}" --exp_dir "${ctc}" ${ctc_opts}
     finish_stage "${ctc}/best"
 fi
 
@@ -92,7 +92,8 @@ if run_stage 5 "train the LLM integration" "${ctc}/best" "${data}"/{train,dev}/{
     finish_stage "${exp}/llm/best"
 fi
 
-if run_stage 6 "decode" "${ctc}/best" "${exp}/llm/best?" "conf/${preset}/decode.yaml" "${data}"/{dev,test}/text -- "${decode_opts}" ${lm:+"${lm}"}; then
+if run_stage 6 "decode" "${ctc}/best" "${exp}/llm/best?" "conf/${preset}/decode.yaml" "${data}"/{dev,test}/text \
+    ${lm:+"${data}/train/text?"} ${lm_path:+"${lm_path}"} -- "${decode_opts}" ${lm:+"${lm}"}; then
     discard_stale "${exp}/decode" # with systems that this run does not decode
     for system in ctc llm; do
         model=$([ "${system}" = llm ] && echo "${exp}/llm" || echo "${ctc}")

@@ -5,6 +5,7 @@ python -m speechllm.bin.analyse --model exp/mini/llm --ctc exp/mini/ctc --out ex
 Utterances longer than the window of decode.yaml are left out.
 """
 
+import math
 from collections.abc import Callable
 
 from speechllm.bin import cli
@@ -58,13 +59,18 @@ def get_parser(argv=None):
 def alignments(model, tokenizer, rows: list, plotted: set[int], out, device) -> dict:
     """What ``alignment`` and ``lengths`` report, per language; draws the pictures.
 
-    Monotonicity and sharpness are those of the similarity of speech positions and text, sharpness beside the text
-    before in the same language, which the first one lacks; lengths are speech positions and the tokens that the LLM
-    has to write, its end included.
+    Monotonicity and sharpness are means over utterances, of the similarity of speech positions and text; utterances
+    without text are left out. Sharpness compares with the previous utterance's text in the same language; the first
+    utterance has none and is not counted. Lengths are speech positions and the tokens that the LLM has to write, its
+    end included.
 
     Args:
         rows: of a manifest.
         plotted: places of those whose similarities are drawn.
+
+    Returns:
+        ``alignment``: num_utts, monotonicity and sharpness by language and of all, None where no utterance counts (of
+        one utterance the sharpness); ``lengths``: see ``length_report``.
     """
     import torch
 
@@ -90,7 +96,7 @@ def alignments(model, tokenizer, rows: list, plotted: set[int], out, device) -> 
         sizes.append((row.lang, num_frames, int(lens[0]), len(token_ids) + 1))
         heard = speech[0, : lens[0]].float().cpu().numpy()
         text = model.llm.embed(token_ids).float().cpu().numpy()
-        matrix, clear = cosine_matrix(heard, text), float("nan")
+        matrix, clear = cosine_matrix(heard, text), math.nan
         if row.lang in texts_before:
             clear = sharpness(matrix, cosine_matrix(heard, texts_before[row.lang]))
         texts_before[row.lang] = text
@@ -110,8 +116,17 @@ def alignments(model, tokenizer, rows: list, plotted: set[int], out, device) -> 
 
 def mean_of_known(values: list[float]) -> float | None:
     """The mean without nan; None where nothing else is there, for JSON has no nan."""
-    known = [value for value in values if value == value]
+    known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else None
+
+
+def describe_alignment(report: dict) -> str:
+    """The line that is printed of what ``alignments`` reports as ``alignment``."""
+    told = []
+    for name, digits in (("monotonicity", 3), ("sharpness", 2)):
+        value = report[name]["all"]
+        told.append(f"{name} {'unknown' if value is None else f'{value:.{digits}f}'}")
+    return ", ".join(told)
 
 
 def listening(
@@ -321,10 +336,8 @@ def main(argv=None):
         print(f"{args.metric.upper()} with audio {rates}")
     if "writing" in reports:
         print(describe_writing(reports["writing"], llm_config.finetune))
-    scores, sizes = found["alignment"], found["lengths"]["all"]
-    print(
-        f"monotonicity {scores['monotonicity']['all']:.3f}, sharpness {scores['sharpness']['all']:.2f}"
-    )
+    print(describe_alignment(found["alignment"]))
+    sizes = found["lengths"]["all"]
     print(
         f"{sizes['frames_per_position']:.2f} encoder frames per speech position, "
         f"{sizes['positions_per_token']:.2f} positions per token to be written"

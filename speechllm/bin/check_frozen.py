@@ -4,8 +4,9 @@ python -m speechllm.bin.check_frozen --model exp/mini/llm --responses exp/mini/r
     --out exp/mini/analysis/frozen.json --results exp/mini data/mini/test/dialogues.jsonl
 
 The logits of the trained model's LLM after the transcripts of dialogues are compared with those of the LLM as it is
-loaded from its name or folder, and the folder's weights with those that wrote the training targets. Where training has
-left the LLM frozen, a difference is an error.
+loaded from its name or folder, and its weights with those that wrote the training targets: two folders by a hash of
+their files, two names of the hub by their commits. Where training has left the LLM frozen, a difference is an error;
+a name and a folder cannot be compared, which is a warning.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def main(argv=None):
     from speechllm.data.responses import ABOUT
     from speechllm.data.tables import atomic_write
     from speechllm.errors import UserError
-    from speechllm.models.llm import llm_revision, load_llm
+    from speechllm.models.llm import llm_revision, load_llm, same_revision
     from speechllm.score import results
     from speechllm.score.chat import frozen_row
     from speechllm.score.environment import git_commit
@@ -73,11 +74,14 @@ def main(argv=None):
     base_llm = load_llm(name, settings["dtype"], settings["attention"]).to(device).eval()
     prompts = [template.parts_of(dialogue.turns)[0] for dialogue in dialogues]
     same = same_logits(model.llm.to(device), base_llm, prompts, device)
+    revision = llm_revision(name)
+    same_weights = same_revision(about["revision"], revision)
     report = {
         "num_prompts": len(prompts),
         "text_logits_equal": all(same),
         "revision_before": about["revision"],
-        "revision_after": llm_revision(name),
+        "revision_after": revision,
+        "revisions_equal": same_weights,  # null: cannot be compared
     }
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(args.out) as file:
@@ -87,13 +91,17 @@ def main(argv=None):
         row = frozen_row(same, args.set) | {"commit": git_commit(), "command": command}
         old = results.read_results(Path(args.results) / "results.json")
         results.write_results(Path(args.results), results.merge(old, [row]))
-    same_weights = report["revision_before"] == report["revision_after"]
     print(
         f"text logits of {len(prompts)} prompts bit by bit as before: {all(same)}; "
-        f"weights as before: {same_weights}"
+        f"weights as before: {'unknown' if same_weights is None else same_weights}"
     )
+    if same_weights is None:
+        print(
+            f"WARNING: {origin}: these answers are those of {about['model']} ({about['revision']}), which cannot be "
+            f"compared with {name} ({revision}); make sure that both are the same LLM"
+        )
     learnt = any(key.startswith("llm.") for key in model.checkpoint_state_dict())
-    if not learnt and not (all(same) and same_weights):
+    if not learnt and not (all(same) and same_weights is not False):
         raise UserError(
             f"{args.out}: the LLM {name} was frozen in training, but is not what it was before; restore "
             "the weights that gave the responses, or respond and train again"

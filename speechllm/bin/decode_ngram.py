@@ -1,10 +1,11 @@
 """Write the hypotheses of a CTC model searched together with n-gram language models, weights tuned on dev.
 
-python -m speechllm.bin.decode_ngram --model exp/mini/ctc --lm /data/mls --train_dir data/mini/train \
-    --dev_dir data/mini/dev --out exp/mini/decode/ctc+lm data/mini/dev data/mini/test
+python -m speechllm.bin.decode_ngram --config conf/mini/decode.yaml --model exp/mini/ctc --lm /data/mls \
+    --train_dir data/mini/train --dev_dir data/mini/dev --out exp/mini/decode/ctc+lm data/mini/dev data/mini/test
 
 Every language has its own model, so the search is told the language of each utterance. Long utterances are heard in
-windows, as by speechllm.bin.decode, of whose settings windows and batches count here; the LM begins anew in each.
+windows, as by speechllm.bin.decode; the LM begins anew in each. Of decode.yaml only window, overlap, pauses and
+batch_frames are used: the other settings are those of the search by an LLM.
 """
 
 import dataclasses
@@ -223,7 +224,8 @@ def main(argv=None):
     args.data_dirs = [Path(folder) for folder in args.data_dirs]
     args.dev_dir, args.out = Path(args.dev_dir), Path(args.out)
     args.train_dir = Path(args.train_dir) if args.train_dir else None
-    check(dataclasses.replace(config, ctc_weight=0.0))  # of the search by an LLM
+    # ctc_weight asks for beams of an LLM; as this search reads neither, they may contradict each other.
+    check(dataclasses.replace(config, ctc_weight=0.0))
     import json
 
     import torch

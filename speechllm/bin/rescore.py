@@ -73,14 +73,16 @@ def read_lists(hyp_dir: Path, names: list[str]):
     return lists
 
 
-def check_names(hyp_dirs):
-    """Raise a UserError if two decoded sets would be written to the same folder."""
-    found = {}
+def check_names(dev_dir: Path, hyp_dirs: list[Path]):
+    """Raise a UserError if two decoded sets, that of ``--hyp`` among them, would be written to the same folder."""
+    found = {dev_dir.name: dev_dir}
     for hyp_dir in hyp_dirs:
         if hyp_dir.name in found:
             hint = "call the command once for each, with another --out"
-            if hyp_dir == found[hyp_dir.name]:
-                hint = "it is given twice, and --hyp is rescored anyway"
+            if hyp_dir == dev_dir:
+                hint = "leave it out, --hyp is rescored anyway"
+            elif hyp_dir == found[hyp_dir.name]:
+                hint = "it is given twice, leave it out once"
             raise UserError(
                 f"{hyp_dir}: OUT/{hyp_dir.name} is already that of {found[hyp_dir.name]}; {hint}"
             )
@@ -123,7 +125,7 @@ def main(argv=None):
     if len(names) != 2:
         raise UserError(f"--scores {args.scores}: should be two names, as llm,ctc")
     first, second = names
-    check_names([args.hyp, *args.hyp_dirs])
+    check_names(args.hyp, args.hyp_dirs)
     reference = read_reference(args.ref)
     dev, *others = (read_lists(folder, names) for folder in (args.hyp, *args.hyp_dirs))
     read_hypotheses(args.hyp, reference)  # the decoding of another set stops here

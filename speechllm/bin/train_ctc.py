@@ -4,7 +4,8 @@ python -m speechllm.bin.train_ctc --config conf/mini/train_ctc.yaml --train_dir 
 """
 
 from speechllm.bin import cli
-from speechllm.config import TrainCtcConfig
+from speechllm.bin.decode import check
+from speechllm.config import DecodeConfig, TrainCtcConfig
 
 
 def get_parser(argv=None):
@@ -18,12 +19,19 @@ def get_parser(argv=None):
         default="",
         help="experiment folder whose encoder to start from, or an ESPnet model file",
     )
+    parser.add_argument(
+        "--decode_config",
+        default="",
+        help="YAML of the decode command; dev utterances longer than its window are left out",
+    )
     cli.add_training_arguments(parser)
     return parser
 
 
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), TrainCtcConfig, argv)
+    decode_config = cli.read_config(DecodeConfig, args.decode_config)
+    check(decode_config)
     from functools import partial
     from pathlib import Path
 
@@ -76,6 +84,7 @@ def main(argv=None):
         config.data.batch_frames,
         config.train.valid_utts,
         setup,
+        decode_config.window,
     )
     saved = training.saved_config(
         model="ctc", num_units=tokenizer.vocab_size, num_mel_bins=len(cmvn[0]), config=config

@@ -67,9 +67,9 @@ def main(argv=None):
         config.data.batch_frames,
         config.train.valid_utts,
         setup,
+        decode_config.window,
         config.valid_metric,
         config.valid_tokenize,
-        decode_config.window,
     )
     saved = training.saved_config(
         model="encoder_decoder",

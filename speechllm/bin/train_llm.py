@@ -25,25 +25,29 @@ def get_parser(argv=None):
     return parser
 
 
-def check_responses(train_dir: str, config: TrainLlmConfig, llm_name: str):
-    """Raise a UserError if answers were given by another LLM, or to other prompts than it is to hear them in.
+def check_responses(train_dir: str, config: TrainLlmConfig, llm_name: str) -> str:
+    """Check who gave the answers that are learnt, where they are an LLM's.
 
-    A name of the hub and a folder cannot be compared: one has a commit, the other a hash of its files.
+    Returns:
+        a warning if it cannot be told whether this LLM gave them, see ``same_revision``; else "".
+
+    Raises:
+        UserError: they were given by another LLM, or to other prompts than it is to hear them in.
     """
     import json
     from pathlib import Path
 
     from speechllm.data.responses import ABOUT
     from speechllm.errors import UserError
-    from speechllm.models.llm import llm_revision
+    from speechllm.models.llm import llm_revision, same_revision
 
     path = Path(train_dir) / ABOUT
     if not path.exists():
-        return
+        return ""
     about = json.loads(path.read_text(encoding="utf-8"))
     revision = llm_revision(llm_name)
-    of_folders = [name.startswith("sha256:") for name in (revision, str(about["revision"]))]
-    if revision != about["revision"] and of_folders[0] == of_folders[1]:
+    same = same_revision(about["revision"], revision)
+    if same is False:
         raise UserError(
             f"{path}: these answers are those of {about['model']} ({about['revision']}), not of --llm_name "
             f"{llm_name} ({revision}); give that one, or let this one respond"
@@ -54,6 +58,12 @@ def check_responses(train_dir: str, config: TrainLlmConfig, llm_name: str):
                 f"{path}: these answers were given with {name} {asked!r}, the training has {own!r}; "
                 "make them alike"
             )
+    if same is None:
+        return (
+            f"WARNING: {path}: these answers are those of {about['model']} ({about['revision']}), which cannot be "
+            f"compared with --llm_name {llm_name} ({revision}); make sure that both are the same LLM"
+        )
+    return ""
 
 
 def main(argv=None):
@@ -83,10 +93,12 @@ def main(argv=None):
     from speechllm.train import distributed
 
     build.check_llm_training(config)
-    check_responses(args.train_dir, config, args.llm_name)
+    warning = check_responses(args.train_dir, config, args.llm_name)
     manifest = Manifest(Path(args.train_dir) / "manifest.arrow")
     Manifest(Path(args.valid_dir) / "manifest.arrow")  # what is missing stops here
     setup = distributed.init()
+    if warning and setup.is_main:
+        print(warning, flush=True)
     torch.manual_seed(config.train.seed)
     tokenizer = LlmTokenizer(args.llm_name)
     prompts = build.build_templates(config, tokenizer)
@@ -145,9 +157,9 @@ def main(argv=None):
         decode_config.batch_frames,
         config.train.valid_utts,
         setup,
+        decode_config.window,
         config.valid_metric,
         config.valid_tokenize,
-        decode_config.window,
     )
     saved = training.saved_config(
         model="speech_llm",

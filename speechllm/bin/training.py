@@ -238,9 +238,9 @@ def validator(
     batch_frames: int,
     num_utts: int,
     setup: Setup,
+    window: float,
     metric: str = "wer",
     tokenize: str = "13a",
-    window: float = 0.0,
 ):
     """The function ``validate(step)`` that the training loop asks for: WER or BLEU of really decoded utterances.
 
@@ -251,9 +251,9 @@ def validator(
         reference: what should come out for a row.
         model: decides whether processes can share the work.
         num_utts: about so many, spread evenly over the set.
+        window: seconds; longer utterances are left out, as decoding does not hear them at once; 0: none are.
         metric: "wer" or "bleu".
         tokenize: sacreBLEU's tokenizer of the target language.
-        window: seconds; longer utterances are left out, as decoding does not hear them at once; 0: none are.
 
     Raises:
         UserError: the tokenizer is not installed, or all utterances are too long.

@@ -567,3 +567,15 @@ def llm_revision(name: str) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return f"sha256:{digest.hexdigest()}"
+
+
+def same_revision(one: str, other: str) -> bool | None:
+    """Whether two results of ``llm_revision`` are of the same weights; None where that cannot be told.
+
+    A name of the hub has a commit and a folder a hash of its files, so one of each cannot be compared; nor can a name
+    whose commit is not known.
+    """
+    is_folder = [revision.startswith("sha256:") for revision in (one, other)]
+    if "None" in (one, other) or is_folder[0] != is_folder[1]:
+        return None
+    return one == other

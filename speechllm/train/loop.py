@@ -63,7 +63,7 @@ def train(
         precision: ``bf16`` (autocast), ``fp32``, or ``auto``: bf16 where the GPU has it.
         validate: called with the step, on every process, with the model in eval mode, without
             gradients, in the same precision. The main process's scores count; ``best`` minimises
-            the first of them.
+            the first of them, unless ``start_share`` mixes it.
         valid_every: steps between validations; None validates after every epoch. The last step is
             always validated.
         save_every: steps between saves of ``last/``, beside those after each validation.
@@ -243,7 +243,7 @@ def _finish(
         log.valid(progress.step, scores, f"  {name}", prefix=prefix)
         return next(iter(scores.values()))
 
-    if len(progress.best) > 1:
+    if scores_now is not None and len(progress.best) > 1:
         steps = sorted(step for _, step in progress.best)
         averaged = checkpoint.average([run.step(step) for step in steps])
         name = f"average of steps {', '.join(map(str, steps))}"

@@ -1,10 +1,20 @@
-"""How a line of the terminal becomes a turn."""
+"""How a line of the terminal becomes a turn, and what is answered to it."""
 
 import pytest
+import torch
+from audio_files import noise, write_audio
 
-from speechllm.bin.chat import parse_line
-from speechllm.data.dialogue import Part
+from helpers import EOS_ID, tiny_llama, tiny_speech_llm
+from speechllm.bin import converse
+from speechllm.bin.chat import Chat, parse_line
+from speechllm.config import ChatConfig, FbankConfig
+from speechllm.data.dialogue import Dialogue, Part, Turn
+from speechllm.data.fbank import Fbank
+from speechllm.data.prompts import ChatTemplate
 from speechllm.errors import UserError
+
+FBANK, MAX_TOKENS = FbankConfig(num_mel_bins=20), 5
+CHARACTERS = "|: abcdefghijklmnopqrstuvwxyz"  # whose ids follow those of special tokens
 
 
 @pytest.mark.parametrize(
@@ -41,3 +51,75 @@ def test_text_and_audio_come_in_any_order(line, parts):
 def test_a_missing_file_and_an_open_quote_are_named(line, message):
     with pytest.raises(UserError, match=message):
         parse_line(line)
+
+
+class Characters:
+    """A tokenizer that knows letters."""
+
+    eos_id = EOS_ID
+
+    def encode(self, text):
+        return [3 + CHARACTERS.index(c) for c in text]
+
+    def decode(self, token_ids):
+        return "".join(CHARACTERS[i - 3] for i in token_ids if 3 <= i < 3 + len(CHARACTERS))
+
+
+def render(messages):
+    return "".join(f"{m['role']}: {m['content']}|" for m in messages) + "assistant:"
+
+
+@pytest.fixture
+def model():
+    return tiny_speech_llm(tiny_llama(1, vocab_size=3 + len(CHARACTERS)))
+
+
+@pytest.fixture
+def new_chat(model):
+    tokenizer = Characters()
+    template = ChatTemplate("{audio}", render, tokenizer.encode, tokenizer.encode)
+    extract = Fbank(FBANK.num_mel_bins, FBANK.sample_rate)
+    return lambda: Chat(model, tokenizer, template, extract, FBANK.sample_rate, "cpu")
+
+
+@pytest.fixture
+def audio(tmp_path):
+    return [str(write_audio(tmp_path / f"{i}.wav", noise(0.5 + i / 4, seed=i))) for i in range(2)]
+
+
+def ask(chat, *parts):
+    return "".join(chat.say(parts, MAX_TOKENS)).strip()
+
+
+def test_the_terminal_answers_as_converse_does(model, new_chat, audio):
+    """Turn by turn from the cache, and every dialogue read anew."""
+    chat, turns, dialogues, said = new_chat(), (), [], []
+    for parts in (
+        (Part(text="who is there"), Part(audio=audio[0])),
+        (Part(text="and then"),),
+        (Part(audio=audio[1]), Part(text="or"), Part(audio=audio[0])),
+    ):
+        turns += (Turn("user", parts),)
+        dialogues.append(Dialogue(f"d{len(turns)}", turns))
+        said.append(ask(chat, *parts))
+        turns += (Turn("assistant", (Part(text=said[-1]),)),)
+    assert chat.turns == turns and len(set(said)) == 3 and all(said)
+    config = ChatConfig(max_tokens=MAX_TOKENS)
+    systems = converse.Systems(model, chat.template, MAX_TOKENS, "cpu")
+    feats = converse.load_audio(dialogues, FBANK, None)
+    found = converse.answer_all(model, chat.tokenizer, systems, dialogues, feats, {}, config)
+    assert [answer.text for answer in found["audio"]] == said
+
+
+def test_a_turn_longer_than_the_context_is_forgotten(model, new_chat, audio):
+    chat, other = new_chat(), new_chat()
+    first = (Part(text="what is this"), Part(audio=audio[0]))
+    assert ask(chat, *first) == ask(other, *first)
+    before = chat.turns
+    long = (Part(audio=audio[1]), Part(text="on and on " * (model.llm.context_len // 10)))
+    with pytest.raises(UserError, match="this dialogue: prompt and answer take .* has 256; short"):
+        ask(chat, *long)
+    assert chat.turns == before and len(chat.speech) == 1
+    last = (Part(text="and this"), Part(audio=audio[1]))
+    assert ask(chat, *last) == ask(other, *last)
+    assert torch.equal(chat.speech[1], other.speech[1]) and chat.turns == other.turns

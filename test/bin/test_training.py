@@ -75,7 +75,7 @@ def test_chinese_is_scored_by_characters_where_the_tokenizer_says_so():
 
 def test_a_tokenizer_that_is_not_there_stops_before_the_training():
     with pytest.raises(UserError, match="BLEU tokenizer '14a'"):
-        validator("nowhere", None, None, None, 1, 1, setup(1), "bleu", "14a")
+        validator("nowhere", None, None, None, 1, 1, setup(1), 30.0, "bleu", "14a")
 
 
 def test_validation_hears_no_utterance_that_is_longer_than_a_window(tmp_path, capsys):
@@ -90,7 +90,7 @@ def test_validation_hears_no_utterance_that_is_longer_than_a_window(tmp_path, ca
     def validate(window):
         heard.clear()
         options = (lambda row: row.text, torch.nn.Linear(1, 1), 1000, 100, setup(1))
-        return validator(tmp_path / "dev", recognize, *options, window=window)(0)
+        return validator(tmp_path / "dev", recognize, *options, window)(0)
 
     longest = 5 * FRAMES_PER_WORD / 100  # seconds
     assert validate(longest) == {"wer": 0.0}

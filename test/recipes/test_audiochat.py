@@ -76,6 +76,7 @@ def test_all_stages_end_in_a_results_table(finished):
     frozen = json.loads((recipe / "exp/small/analysis/frozen.json").read_text())
     assert frozen["text_logits_equal"] is True
     assert frozen["revision_before"] == frozen["revision_after"]
+    assert frozen["revisions_equal"] is True
 
 
 def test_answers_do_not_depend_on_the_batches(finished, tmp_path):
@@ -340,13 +341,30 @@ def test_an_llm_that_is_not_what_it_was_is_an_error(finished, tmp_path, monkeypa
     other = changed_llm(recipe, tmp_path / "other")
     with pytest.raises(UserError, match="the LLM .*/other was frozen in training, but is not what"):
         check_frozen.main([str(word) for word in (*options, "--llm", other)])
-    assert json.loads(report.read_text())["text_logits_equal"] is True
+    found = json.loads(report.read_text())
+    assert (found["text_logits_equal"], found["revisions_equal"]) == (True, False)
     monkeypatch.setattr(check_frozen, "same_logits", lambda *args: [True, False])
     with pytest.raises(UserError, match="the LLM .*/chat_llm was frozen in training"):
         check_frozen.main([str(word) for word in options])
     assert json.loads(report.read_text())["text_logits_equal"] is False
     (row,) = json.loads((tmp_path / "results.json").read_text())
     assert (row["metric"], row["value"], row["num_utts"]) == ("equal_logits", 50, 2)
+
+
+def test_a_name_of_the_hub_and_a_folder_cannot_be_compared(finished, tmp_path, capsys):
+    recipe, _ = finished
+    about = json.loads((recipe / "exp/small/respond/train/responses.json").read_text())
+    about |= {"model": "meta-llama/Llama-2-7b-chat-hf", "revision": "f5db02db"}
+    (tmp_path / "responses.json").write_text(json.dumps(about))
+    options = ["--model", recipe / "exp/small/llm", "--responses", tmp_path]
+    options += ["--out", tmp_path / "frozen.json", recipe / "data/small/test/dialogues.jsonl"]
+    check_frozen.main([str(word) for word in options])
+    report = json.loads((tmp_path / "frozen.json").read_text())
+    assert report["revisions_equal"] is None and report["text_logits_equal"] is True
+    told = capsys.readouterr().out
+    assert "weights as before: unknown" in told and told.count("WARNING: ") == 1
+    assert "meta-llama/Llama-2-7b-chat-hf (f5db02db), which cannot be compared with" in told
+    assert f"{recipe}/exp/small/chat_llm (sha256:" in told
 
 
 def test_a_second_run_skips_everything(finished):

@@ -239,11 +239,11 @@ SHARED += ["--llm", "exp/small/base_llm"]
 def test_ctc_is_searched_with_ngram_lms(finished):
     pytest.importorskip("flashlight.lib.text")
     recipe, _ = finished
-    options = [*SHARED, "--tag", "searched", "--stage", "6", "--stop_stage", "7"]
+    options = [*SHARED, "--tag", "ngrams", "--stage", "6", "--stop_stage", "7"]
     run(recipe / "run.sh", *options, "--lm", "train")
-    rows = json.loads((recipe / "exp/searched/results.json").read_text())
+    rows = json.loads((recipe / "exp/ngrams/results.json").read_text())
     assert {r["system"] for r in rows} == {"ctc", "ctc+lm"}
-    report = json.loads((recipe / "exp/searched/decode/ctc+lm/weights.json").read_text())
+    report = json.loads((recipe / "exp/ngrams/decode/ctc+lm/weights.json").read_text())
     assert report["lms"].keys() == {"en", "de"}
     best = min(rate for _, _, rate in report["wer_of_dev"])
     assert [report["lm_weight"], report["word_score"], best] in report["wer_of_dev"]
@@ -284,8 +284,14 @@ def test_what_ctc_cannot_write_or_align_is_named_and_counted(finished, tmp_path,
     options = ["--config", recipe / "conf/mini/train_ctc.yaml", "--train_dir", data]
     options += ["--valid_dir", recipe / "data/small/dev", "--exp_dir", tmp_path / "ctc"]
     options += ["--units", recipe / "exp/small/units.model", "--optim.max_steps", 1]
+    frames = [int(n) for n in read_table(recipe / "data/small/dev/utt2num_frames").values()]
+    window = sorted(frames)[len(frames) // 2]
+    (tmp_path / "decode.yaml").write_text(f"window: {window / 100}\noverlap: 0.0\n")
+    options += ["--decode_config", tmp_path / "decode.yaml"]
     train_ctc.main([str(word) for word in options])
     output = capsys.readouterr().out
+    longer = sum(n > window for n in frames)
+    assert longer and f"left out: {longer} of {len(frames)} utterances of " in output
     assert "no unit for 1 characters, first: '\u6f22' in 1 utterances" in output
     assert any(
         line.startswith("left out: 1 utterances") and crowded in line

@@ -107,9 +107,9 @@ def test_paper_preset_trains_on_eight_gpus_with_its_own_configs(lines):
         line = one(lines, f"speechllm.bin.{name}")
         assert line.startswith("-m torch.distributed.run --standalone --nproc_per_node 8 ")
         assert f"--config conf/paper/{name}.yaml" in line
+        assert "--decode_config conf/paper/decode.yaml" in line  # the window of validation
     assert "--llm_name meta-llama/Llama-2-7b-hf" in one(lines, "bin.train_llm")
     assert "--encoder exp/paper/ctc" in one(lines, "bin.train_llm")
-    assert "--decode_config conf/paper/decode.yaml" in one(lines, "bin.train_llm")
 
 
 def test_paper_preset_makes_no_corpus_and_no_llm(lines):
@@ -168,6 +168,27 @@ def test_ngram_row_searches_the_shared_encoder_with_the_corpora_s_models(toolkit
     assert "--train_dir data/searched/train --dev_dir data/searched/dev " in line
     assert "--out exp/searched/tables/1/ctc_lm/decode/ctc+lm data/searched/dev" in line
     assert sum("bin.train_ctc" in line for line in commands(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("name", ["any.arpa", "lms"])
+def test_another_ngram_model_of_the_same_name_is_searched_anew(toolkit, tmp_path, name):
+    """One file for all languages, or a folder with one of each."""
+    fake = fake_machine(tmp_path)
+    lm = tmp_path / name
+    file = lm if lm.suffix else lm / "mls_lm_english/5-gram_lm.arpa"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\\data\\\n")
+    options = ["--preset", "paper", "--corpora", str(tmp_path / "none"), "--tag", f"with_{name}"]
+    options += ["--lm", str(lm), "--stop_stage", "6"]
+    script, only = toolkit / "egs/mls/run.sh", ["--stage", "6"]
+    run(script, *options, python=str(fake))
+    line = one(commands(tmp_path), "bin.decode_ngram")
+    assert f"--lm {lm} " in line and f"--out exp/with_{name}/decode/ctc+lm " in line
+    assert "already done, skipped" in run(script, *options, *only, python=str(fake))
+    file.write_text("\\data\\\nngram 1=3\n")
+    output = run(script, *options, *only, python=str(fake))
+    assert "stage 6: decode (stale: its inputs have changed" in output
+    assert sum("bin.decode_ngram" in line for line in commands(tmp_path)) == 2
 
 
 def test_limited_supervision_trains_on_its_own_data(toolkit, tmp_path):

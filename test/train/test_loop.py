@@ -147,6 +147,34 @@ def test_best_goes_back_towards_the_start(tmp_path, validated):
         assert metrics(tmp_path)[-1] == {"step": 2, "mixed_wer": 1.5}
 
 
+@pytest.mark.parametrize("average_score", [0.5, 3.0])
+def test_the_average_of_the_best_goes_back_towards_the_start(tmp_path, average_score):
+    """Whatever the mixture scores, and of the best one where the average scores worse."""
+    start = {name: value.clone() for name, value in TinyModel().state_dict().items()}
+    scores = iter([2.0, 1.0, average_score, 9.0])
+    settings = {"valid_every": 1, "keep_best": 2, "start_share": 0.25, "max_steps": 2}
+    model, _ = run(tmp_path, validate=lambda step: {"wer": next(scores)}, **settings)
+    steps = [load_file(tmp_path / f"step_{n:06d}/model.safetensors") for n in (1, 2)]
+    for name, value in load_file(tmp_path / "best/model.safetensors").items():
+        mean = (steps[0][name] + steps[1][name]) / 2
+        chosen = mean if average_score < 1 else steps[1][name]
+        torch.testing.assert_close(value, 0.75 * chosen + 0.25 * start[name])
+        assert torch.equal(model.state_dict()[name], value)
+    last = [{"step": 2, "average_wer": average_score}, {"step": 2, "mixed_wer": 9.0}]
+    assert metrics(tmp_path)[-2:] == last
+
+
+def test_a_run_goes_on_without_the_validation_that_it_had(tmp_path):
+    scores = iter([2.0, 1.0, 0.5])
+    settings = {"valid_every": 1, "keep_best": 2}
+    run(tmp_path, max_steps=2, validate=lambda step: {"wer": next(scores)}, **settings)
+    shutil.rmtree(tmp_path / "best")
+    _, progress = run(tmp_path, max_steps=3, validate=None, **settings)
+    assert progress.step == 3 and len(progress.best) == 2
+    best, last = (tmp_path / name / "model.safetensors" for name in ("best", "last"))
+    assert best.read_bytes() == last.read_bytes()
+
+
 def test_without_validation_best_is_the_last(tmp_path):
     run(tmp_path, validate=None)
     best, last = (tmp_path / name / "model.safetensors" for name in ("best", "last"))
