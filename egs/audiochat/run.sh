@@ -78,7 +78,7 @@ if [ "${ctc}" = "${exp}/ctc" ] &&
     "${conf}"/{fbank,train_ctc}.yaml ${init_encoder:+"${init_encoder}"} -- "${ctc_opts}"; then
     discard_stale "${ctc}"
     ${cuda_cmd} --gpu "${ngpu}" "${exp}/log/train_ctc.log" ${train} speechllm.bin.train_ctc --config "${conf}/train_ctc.yaml" \
-        --train_dir "${data}/train" --valid_dir "${data}/dev" --units "${exp}/units.model" --init_encoder "${init_encoder}" --exp_dir "${ctc}" ${ctc_opts}
+        --train_dir "${data}/train" --valid_dir "${data}/dev" --decode_config "${conf}/decode.yaml" --units "${exp}/units.model" --init_encoder "${init_encoder}" --exp_dir "${ctc}" ${ctc_opts}
     finish_stage "${ctc}/best"
 fi
 
