@@ -228,7 +228,7 @@ class CtcCompressorAdaptorConfig:
 @dataclass(frozen=True)
 class LlmConfig:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"  # eager in families without
     finetune: bool = False  # train all weights of the LLM; LoRA must then be off
     from_scratch: bool = False  # of the LLM only tokenizer and layout; its weights begin random
     sizes: dict[str, int] = field(

@@ -476,6 +476,11 @@ def check_name(name: str):
         )
 
 
+def attention_asked_for(attention: str) -> str | None:
+    """What transformers is told: its default is sdpa too, but eager for families without it (BLOOM)."""
+    return None if attention == "sdpa" else attention
+
+
 def load_llm(name: str, dtype: str = "float32", attention: str = "sdpa") -> Llm:
     """Load a causal LM by Hugging Face name or folder.
 
@@ -485,7 +490,7 @@ def load_llm(name: str, dtype: str = "float32", attention: str = "sdpa") -> Llm:
     check_name(name)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            name, dtype=DTYPES[dtype], attn_implementation=attention
+            name, dtype=DTYPES[dtype], attn_implementation=attention_asked_for(attention)
         )
     except (OSError, ValueError) as error:
         raise UserError(
@@ -521,7 +526,7 @@ def new_llm(
     if resized and "head_dim" in config.to_dict() and "head_dim" not in sizes:
         config.head_dim = config.hidden_size // config.num_attention_heads
     model = AutoModelForCausalLM.from_config(
-        config, dtype=DTYPES[dtype], attn_implementation=attention
+        config, dtype=DTYPES[dtype], attn_implementation=attention_asked_for(attention)
     )
     return Llm(model)
 

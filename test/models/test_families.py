@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from helpers import BOS_ID, EOS_ID, VOCAB, llm_batch, one_of, tiny_bloom, tiny_speech_llm
 from speechllm.decode.llm import greedy
 from speechllm.errors import UserError
-from speechllm.models.llm import Llm, new_llm, prefix_mask
+from speechllm.models.llm import Llm, load_llm, new_llm, prefix_mask
 
 FAMILIES = (
     "llama",
@@ -154,3 +154,16 @@ def test_heads_of_a_new_llm_keep_their_width_unless_what_decides_it_changes(
 ):
     AutoConfig.for_model("qwen3", **SIZES | {"head_dim": 16}).save_pretrained(tmp_path)
     assert new_llm(str(tmp_path), sizes).config.head_dim == head_dim
+
+
+@pytest.mark.parametrize("llm, attention", [(tiny("llama"), "sdpa"), (tiny_bloom(), "eager")])
+def test_a_folder_is_loaded_with_the_attention_that_its_family_has(tmp_path, llm, attention):
+    llm.model.save_pretrained(tmp_path)
+    loaded = load_llm(str(tmp_path)).eval()
+    assert loaded.config._attn_implementation == attention
+    assert new_llm(str(tmp_path), {}).config._attn_implementation == attention
+    ids = torch.tensor([[BOS_ID, 5, 6, 7]])
+    with torch.no_grad():
+        expected = AutoModelForCausalLM.from_pretrained(tmp_path)(ids).logits
+        hidden = loaded.hidden(loaded.embed(ids), torch.ones_like(ids))
+    assert torch.allclose(loaded.logits(hidden), expected, atol=1e-5)
