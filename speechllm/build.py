@@ -128,6 +128,11 @@ def check_llm_training(config: TrainLlmConfig):
             "packing and distill_weight do not go together: the text prompts are not packed; "
             "set packing: false"
         )
+    if config.alignment_weight and config.train_encoder and not config.ctc_weight:
+        raise UserError(
+            "alignment_weight pulls speech to what CTC hears, which drifts while the encoder learns "
+            "without CTC; set ctc_weight above 0 (0.3), or train_encoder: false"
+        )
 
 
 def adapt_llm(

@@ -1,5 +1,6 @@
 """From configs to objects: kinds, what of the LLM learns, templates."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -48,3 +49,11 @@ def test_every_task_has_its_template():
     config = TrainLlmConfig(other_tasks={"sing": "{audio}"})
     with pytest.raises(UserError, match="other_tasks: there is no task 'sing'; there are trans"):
         build.build_templates(config, tokenizer)
+
+
+def test_an_alignment_with_what_a_drifting_encoder_hears_is_refused():
+    kept = TrainLlmConfig(alignment_weight=1.0, ctc_weight=0.3)
+    for config in (kept, replace(kept, ctc_weight=0.0, train_encoder=False)):
+        build.check_llm_training(config)
+    with pytest.raises(UserError, match="alignment_weight .* set ctc_weight above 0"):
+        build.check_llm_training(replace(kept, ctc_weight=0.0))
