@@ -156,6 +156,11 @@ run_pip install --no-compile --no-deps -c "${constraints}" setuptools espnet
 extras=test,ngram$([ "${bench}" = false ] || echo ,bench)
 run_pip install --no-compile -c "${constraints}" --no-build-isolation --use-pep517 typeguard -e ".[${extras}]"
 
+# Python keeps what it has compiled of a package, unless it is told not to: then every command would compile it all again.
+if [ -n "${PYTHONDONTWRITEBYTECODE:-}" ]; then
+    "${venv}/bin/python" -m compileall -q -j 0 "${venv}"/lib/python3*/site-packages >>"${logfile}" 2>&1 || true # templates are no code
+fi
+
 tools/venv/bin/python tools/check_install.py || fail "the check above found something missing; delete tools/venv and run again"
 wanted_stamp >"${stamp}.tmp"
 mv "${stamp}.tmp" "${stamp}"

@@ -27,6 +27,7 @@ case "$1 ${2:-}" in
         if [ -n "${FAKE_SLEEP:-}" ]; then sleep "$FAKE_SLEEP"; fi
         if [ -n "${FAKE_FAIL:-}" ]; then echo "ERROR: no space left"; exit 1; fi
         ;;
+    "-m compileall") echo "compile ${!#}" >>"$log" ;;
     "-c "*)
         case "$2" in
             *version_info*) echo "/fake 3.99"; exit "${FAKE_OLD:-0}" ;;
@@ -77,6 +78,12 @@ def test_a_fresh_install_makes_the_environment_and_checks_it(install):
     assert "--no-deps -c tools/constraints.txt setuptools espnet" in calls[1]
     assert calls[2].endswith("-e .[test,ngram]")
     assert (install.project / "tools/venv/.installed").exists()
+
+
+def test_packages_are_compiled_where_python_would_not_keep_what_it_compiles(install):
+    assert not any(call.startswith("compile") for call in install())
+    packages = install.project / "tools/venv/lib/python3.99/site-packages"
+    assert f"compile {packages}" in install(PYTHONDONTWRITEBYTECODE="1")
 
 
 def test_nothing_is_done_or_said_where_all_is_up_to_date(install):
