@@ -28,7 +28,8 @@ from speechllm.models.cmvn import GlobalCmvn
 from speechllm.models.conformer import ConformerEncoder
 from speechllm.models.ctc import CtcModel, SpeechEncoder
 from speechllm.models.espnet_encoder import EspnetEncoder
-from speechllm.models.llm import Llm, load_llm, new_llm
+from speechllm.models.llm import Llm
+from speechllm.models.llm_loading import load_llm, new_llm
 from speechllm.models.llm_tokenizer import LlmTokenizer
 from speechllm.models.spec_augment import SpecAugment
 from speechllm.models.speech_llm import SpeechLlm

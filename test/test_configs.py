@@ -27,7 +27,7 @@ from speechllm.config import (
     TrainLlmConfig,
 )
 from speechllm.errors import UserError
-from speechllm.models.llm import empty_llm
+from speechllm.models.llm_loading import empty_llm
 from speechllm.score.tables import Runs, read_spec
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -23,7 +23,7 @@ from speechllm.config import (
     from_dict,
 )
 from speechllm.errors import UserError
-from speechllm.models.llm import llm_source
+from speechllm.models.llm_loading import llm_source
 
 
 @pytest.mark.parametrize(

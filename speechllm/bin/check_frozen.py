@@ -56,7 +56,7 @@ def main(argv=None):
     from speechllm.data.responses import ABOUT
     from speechllm.data.tables import atomic_write
     from speechllm.errors import UserError
-    from speechllm.models.llm import llm_revision, load_llm, same_revision
+    from speechllm.models.llm_loading import llm_revision, load_llm, same_revision
     from speechllm.score import results
     from speechllm.score.chat import frozen_row
     from speechllm.score.environment import git_commit

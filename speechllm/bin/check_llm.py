@@ -22,7 +22,7 @@ def main(argv=None):
     args = get_parser().parse_args(argv)
     from speechllm import build
     from speechllm.data.dialogue import Part, Turn
-    from speechllm.models.llm import load_llm_config
+    from speechllm.models.llm_loading import load_llm_config
     from speechllm.models.llm_tokenizer import LlmTokenizer
 
     config, tokenizer = load_llm_config(args.name), LlmTokenizer(args.name)

@@ -92,7 +92,7 @@ def main(argv=None):
     from speechllm.data.responses import ResponsePart, digest_of_part
     from speechllm.data.subset import part_bounds
     from speechllm.errors import UserError
-    from speechllm.models.llm import llm_revision, llm_source, load_llm
+    from speechllm.models.llm_loading import llm_revision, llm_source, load_llm
     from speechllm.models.llm_tokenizer import LlmTokenizer
     from speechllm.train import distributed
 

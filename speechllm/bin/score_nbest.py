@@ -29,7 +29,7 @@ def main(argv=None):
     import dataclasses
 
     from speechllm.decode.rescore import text_scores
-    from speechllm.models.llm import load_llm
+    from speechllm.models.llm_loading import load_llm
     from speechllm.models.llm_tokenizer import LlmTokenizer
     from speechllm.score.inputs import read_table
     from speechllm.score.nbest import read_nbest, write_nbest

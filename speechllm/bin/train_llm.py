@@ -39,7 +39,7 @@ def check_responses(train_dir: str, config: TrainLlmConfig, llm_name: str) -> st
 
     from speechllm.data.responses import ABOUT
     from speechllm.errors import UserError
-    from speechllm.models.llm import llm_revision, same_revision
+    from speechllm.models.llm_loading import llm_revision, same_revision
 
     path = Path(train_dir) / ABOUT
     if not path.exists():
@@ -88,7 +88,7 @@ def main(argv=None):
     from speechllm.data.prompts import wanted_text
     from speechllm.data.tokenizer import CtcTokenizer
     from speechllm.models.alignment import unit_embeddings
-    from speechllm.models.llm import llm_source
+    from speechllm.models.llm_loading import llm_source
     from speechllm.models.llm_tokenizer import LlmTokenizer
     from speechllm.train import distributed
 

@@ -1,20 +1,18 @@
 """Hugging Face causal language models behind a narrow interface: embed, hidden states, logits, cached steps.
 
-This is the only module of the package, beside the one that makes the small LLM, that knows transformers and peft.
+What happens inside an LLM of transformers, and to peft's adapters in it, is known here alone; ``llm_loading`` finds it.
 """
 
-import hashlib
 import math
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from speechllm.errors import UserError
@@ -37,7 +35,6 @@ NO_4D_MASK = {  # families that do not follow a 4-D mask, and why
 }
 FULL, SLIDING = "full_attention", "sliding_attention"  # kinds of layers in transformers' configs
 LOGITS_AT_ONCE = 1 << 24  # elements, 64 MB in float32, that a loss holds
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass
@@ -465,122 +462,3 @@ class Llm(nn.Module):
             return
         state.cache.batch_select_indices(rows)
         state.mask, state.positions = state.mask[rows], state.positions[rows]
-
-
-def check_name(name: str):
-    """Raise a UserError if a name can only be meant as a folder, and there is none."""
-    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
-    if looks_like_path and not Path(name).is_dir():
-        raise UserError(
-            f"LLM {name!r}: there is no such folder; give one, or a name of the Hugging Face hub"
-        )
-
-
-def attention_asked_for(attention: str) -> str | None:
-    """What transformers is told: its default is sdpa too, but eager for families without it (BLOOM)."""
-    return None if attention == "sdpa" else attention
-
-
-def load_llm(name: str, dtype: str = "float32", attention: str = "sdpa") -> Llm:
-    """Load a causal LM by Hugging Face name or folder.
-
-    Raises:
-        UserError: the name is neither a folder with a model nor to be had from the hub.
-    """
-    check_name(name)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            name, dtype=DTYPES[dtype], attn_implementation=attention_asked_for(attention)
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"LLM {name!r} cannot be loaded: {' '.join(str(error).split())[:300]}"
-        ) from error
-    return Llm(model)
-
-
-def empty_llm(config) -> Llm:
-    """An LLM of a transformers config with fresh weights, on the current default device (also "meta")."""
-    return Llm(AutoModelForCausalLM.from_config(config))
-
-
-def new_llm(
-    name: str, sizes: dict[str, int], dtype: str = "float32", attention: str = "sdpa"
-) -> Llm:
-    """An LLM of the family and vocabulary of a named one, with random weights.
-
-    Args:
-        sizes: entries of its transformers config to be changed.
-
-    Raises:
-        UserError: an entry that such a config does not have.
-    """
-    config = load_llm_config(name)
-    for key, value in sizes.items():
-        if not hasattr(config, key):
-            raise UserError(
-                f"llm.sizes: the config of a {config.model_type} has no {key!r}; see its config.json"
-            )
-        setattr(config, key, value)
-    resized = "hidden_size" in sizes or "num_attention_heads" in sizes
-    if resized and "head_dim" in config.to_dict() and "head_dim" not in sizes:
-        config.head_dim = config.hidden_size // config.num_attention_heads
-    model = AutoModelForCausalLM.from_config(
-        config, dtype=DTYPES[dtype], attn_implementation=attention_asked_for(attention)
-    )
-    return Llm(model)
-
-
-def load_llm_config(name: str):
-    """The transformers config of an LLM, without its weights."""
-    check_name(name)
-    try:
-        return AutoConfig.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"LLM {name!r} has no readable config: {' '.join(str(error).split())[:300]}"
-        ) from error
-
-
-def load_tokenizer(name: str):
-    """The transformers tokenizer of an LLM, which ``llm_tokenizer.LlmTokenizer`` wraps.
-
-    Raises:
-        UserError: the folder or name has none.
-    """
-    check_name(name)
-    try:
-        return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"LLM {name!r} has no readable tokenizer: {' '.join(str(error).split())[:300]}"
-        ) from error
-
-
-def llm_source(name: str) -> str:
-    """How a checkpoint names its LLM: a folder by its absolute path, anything else as it is."""
-    return str(Path(name).resolve()) if Path(name).is_dir() else name
-
-
-def llm_revision(name: str) -> str:
-    """Which weights a Hugging Face name or folder stands for: the commit, or a hash of the folder's weight files."""
-    if not Path(name).is_dir():
-        return str(getattr(load_llm_config(name), "_commit_hash", None))
-    digest = hashlib.sha256()
-    for path in sorted([*Path(name).glob("*.safetensors"), *Path(name).glob("*.bin")]):
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def same_revision(one: str, other: str) -> bool | None:
-    """Whether two results of ``llm_revision`` are of the same weights; None where that cannot be told.
-
-    A name of the hub has a commit and a folder a hash of its files, so one of each cannot be compared; nor can a name
-    whose commit is not known.
-    """
-    is_folder = [revision.startswith("sha256:") for revision in (one, other)]
-    if "None" in (one, other) or is_folder[0] != is_folder[1]:
-        return None
-    return one == other

@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import TemplateError
 
 from speechllm.errors import UserError
-from speechllm.models.llm import load_tokenizer
+from speechllm.models.llm_loading import load_tokenizer
 
 LLAMA2_CHAT_NAME = re.compile(r"llama[-_]?2.*chat", re.IGNORECASE)
 # The format of Llama-2-chat, for copies of it that come without a template.

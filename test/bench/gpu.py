@@ -24,7 +24,7 @@ from speechllm import build
 from speechllm.config import TrainCtcConfig, TrainLlmConfig, from_dict
 from speechllm.decode.llm import greedy
 from speechllm.decode.speculative import describe, speculative_greedy
-from speechllm.models.llm import empty_llm
+from speechllm.models.llm_loading import empty_llm
 from speechllm.models.speech_llm import SpeechLlm
 from speechllm.score.environment import git_commit
 from speechllm.train import optim, update

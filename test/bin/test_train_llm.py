@@ -7,7 +7,7 @@ import pytest
 from speechllm.bin import train_llm
 from speechllm.config import TrainLlmConfig
 from speechllm.errors import UserError
-from speechllm.models import llm
+from speechllm.models import llm_loading
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_answers_of_another_llm_are_refused_where_that_can_be_told(
     settings = {"prompt": config.prompt, "system": config.system}
     about = {"model": "giver", "revision": gave, "settings": settings}
     (tmp_path / "responses.json").write_text(json.dumps(about))
-    monkeypatch.setattr(llm, "llm_revision", lambda name: hears)
-    assert llm.same_revision(gave, hears) is same
+    monkeypatch.setattr(llm_loading, "llm_revision", lambda name: hears)
+    assert llm_loading.same_revision(gave, hears) is same
     if same is False:
         message = f"those of giver .{gave}., not of --llm_name hearer .{hears}.; give that one"
         with pytest.raises(UserError, match=message):
@@ -72,6 +72,6 @@ def test_answers_to_another_prompt_are_refused(tmp_path, monkeypatch, name):
     settings = {"prompt": config.prompt, "system": config.system} | {name: "be kind"}
     about = {"model": "giver", "revision": HUB, "settings": settings}
     (tmp_path / "responses.json").write_text(json.dumps(about))
-    monkeypatch.setattr(llm, "llm_revision", lambda name: HUB)
+    monkeypatch.setattr(llm_loading, "llm_revision", lambda name: HUB)
     with pytest.raises(UserError, match=f"given with {name} 'be kind', the training has"):
         train_llm.check_responses(str(tmp_path), config, "hearer")

@@ -15,7 +15,8 @@ from helpers import (
 )
 from speechllm.decode.ctc import ctc_greedy
 from speechllm.decode.llm import greedy, penalise_repetition
-from speechllm.models.llm import load_llm, prefix_mask
+from speechllm.models.llm import prefix_mask
+from speechllm.models.llm_loading import load_llm
 from speechllm.models.llm_tokenizer import LlmTokenizer
 
 

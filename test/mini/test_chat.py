@@ -18,7 +18,7 @@ from speechllm.mini.grammar import spoken
 from speechllm.mini.lessons import draw_jumble, is_out_of_order, lessons, shortened
 from speechllm.mini.questions import Question, draw_short_scene, questions
 from speechllm.mini.scene import NounPhrase, Scene
-from speechllm.models.llm import load_llm
+from speechllm.models.llm_loading import load_llm
 from speechllm.models.llm_tokenizer import LlmTokenizer
 
 

@@ -7,7 +7,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from helpers import BOS_ID, EOS_ID, VOCAB, llm_batch, one_of, tiny_bloom, tiny_speech_llm
 from speechllm.decode.llm import greedy
 from speechllm.errors import UserError
-from speechllm.models.llm import Llm, load_llm, new_llm, prefix_mask
+from speechllm.models.llm import Llm, prefix_mask
+from speechllm.models.llm_loading import load_llm, new_llm
 
 FAMILIES = (
     "llama",
