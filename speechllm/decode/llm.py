@@ -51,9 +51,9 @@ def greedy(
     hyps = [Hypothesis() for _ in rows]
     logits, state = llm.start(rows, speech)
     active = list(range(len(rows)))
-    seen = torch.zeros_like(logits, dtype=torch.bool)
+    seen = torch.zeros_like(logits, dtype=torch.bool) if repetition_penalty != 1.0 else None
     while True:
-        if repetition_penalty != 1.0:
+        if seen is not None:
             logits = penalise_repetition(logits, seen, repetition_penalty)
         log_probs = logits.log_softmax(-1)
         tokens = log_probs.argmax(-1) if choose is None else choose(log_probs, active)
@@ -77,8 +77,10 @@ def greedy(
         if len(keep) < len(active):
             kept = torch.tensor(keep, device=tokens.device)
             llm.select(state, kept)
-            active, tokens, seen = [active[i] for i in keep], tokens[kept], seen[kept]
-        seen[torch.arange(len(active)), tokens] = True
+            active, tokens = [active[i] for i in keep], tokens[kept]
+            seen = seen if seen is None else seen[kept]
+        if seen is not None:
+            seen[torch.arange(len(active)), tokens] = True
         logits = llm.step(state, tokens)
 
 

@@ -12,7 +12,7 @@ from speechllm.errors import UserError
 CHUNK = 1024  # positions whose logits are computed at once
 # After the first pass, only so much of a draft is checked as its quality so far promises to be right: it saves
 # computing where that is dear (a CPU, large batches) and costs hardly any passes.
-MIN_GUESS, GROWTH = 8, 4
+MIN_GUESS, GROWTH = 8, 2
 
 
 @dataclass
@@ -49,32 +49,35 @@ class Draft:
     than left out.
 
     Attributes:
-        agreed: the output is a beginning of the draft, ``position`` tokens long.
+        num_agreed: so many tokens of the output were a beginning of the draft.
     """
 
     def __init__(self, token_ids: list[int]):
         self.token_ids = np.array(token_ids, dtype=np.int64)
         self.at = np.arange(len(token_ids) + 1)
-        self.distances = self.at  # of the output to the first j tokens
-        self.position, self.agreed = 0, True
+        self.num_agreed, self.last = 0, None
+        self.distances = None  # of the output to the first j tokens, once it has left the draft
 
     def write(self, token: int):
         """The output has one more token."""
-        self.agreed &= (
-            self.position < len(self.token_ids) and self.token_ids[self.position] == token
-        )
-        if self.agreed:  # the distances need no counting
-            self.position += 1
-            self.distances = abs(self.at - self.position)
-            return
-        at = self.at
-        agrees = np.append(False, self.token_ids == token)
+        self.last = token
+        if self.distances is None:
+            at = self.num_agreed
+            if at < len(self.token_ids) and self.token_ids[at] == token:
+                self.num_agreed += 1
+                return
+            self.distances = abs(self.at - at)
         new = self.distances + 1
-        new[1:] = np.minimum(new[1:], self.distances[:-1] + ~agrees[1:])
-        self.distances = np.minimum.accumulate(new - at) + at
+        np.minimum(new[1:], self.distances[:-1] + (self.token_ids != token), out=new[1:])
+        self.distances = np.minimum.accumulate(new - self.at) + self.at
+
+    @property
+    def position(self) -> int:
+        if self.distances is None:
+            return self.num_agreed
         nearest = self.distances == self.distances.min()
-        both = nearest & agrees
-        self.position = int(np.flatnonzero(both if both.any() else nearest)[-1])
+        both = nearest[1:] & (self.token_ids == self.last)
+        return int(np.flatnonzero(both)[-1]) + 1 if both.any() else int(np.flatnonzero(nearest)[-1])
 
     def rest(self) -> list[int]:
         """What the draft says comes next."""

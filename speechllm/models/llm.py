@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -33,8 +34,46 @@ NO_4D_MASK = {  # families that do not follow a 4-D mask, and why
     "mpt": ALIBI,
     "gpt_neo": "its layers hide what lies ahead by a mask of their own",
 }
+MIN_ROOM = 32  # columns of the cache that are kept ready for what is read next
 FULL, SLIDING = "full_attention", "sliding_attention"  # kinds of layers in transformers' configs
 LOGITS_AT_ONCE = 1 << 24  # elements, 64 MB in float32, that a loss holds
+
+
+class RoomyLayer(DynamicLayer):
+    """Keys and values (B, heads, L, D) of a layer, in tensors with room for more columns.
+
+    To read a token writes that token's column; transformers' own layer copies all that was read before. Its
+    ``crop`` does for this one as well, since what is cropped is written over.
+    """
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs):
+        """Append (B, heads, L, D); all keys and all values, as views."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start = self.get_seq_length()
+        end = start + key_states.size(2)
+        if not start or end > self.room[0].size(2):
+            self._move(end, (key_states, value_states))
+        for room, new in zip(self.room, (key_states, value_states), strict=True):
+            room[:, :, start:end] = new
+        self.keys, self.values = (room[:, :, :end] for room in self.room)
+        return self.keys, self.values
+
+    def _move(self, num_columns: int, like: tuple[Tensor, Tensor]):
+        """Take room for so many columns and a quarter more, and bring along what is held."""
+        num_columns += max(MIN_ROOM, num_columns // 4)
+        kept, start = (self.keys, self.values), self.get_seq_length()
+        self.room = [x.new_empty(*x.shape[:2], num_columns, x.size(3)) for x in like]
+        if start:
+            for room, old in zip(self.room, kept, strict=True):
+                room[:, :, :start] = old
+
+    def batch_select_indices(self, indices: Tensor):
+        """Keep, repeat or reorder rows (B')."""
+        length = self.get_seq_length()
+        if length:
+            self.room = [room.index_select(0, indices) for room in self.room]
+            self.keys, self.values = (room[:, :, :length] for room in self.room)
 
 
 @dataclass
@@ -69,7 +108,7 @@ class Llm(nn.Module):
         self.dim = model.get_input_embeddings().weight.shape[1]
         self.finetuned = self.checkpointing = False
 
-    @property
+    @cached_property
     def why_no_4d_mask(self) -> str:
         """What keeps attention from following a 4-D mask in all layers, also with a cache; "" if nothing does."""
         config = self.config.get_text_config()
@@ -182,7 +221,7 @@ class Llm(nn.Module):
                 layer.enable_adapters(True)
 
     def merge_adapters(self):
-        """Fold the adapters into the weights: the same function, up to rounding, in fewer operations.
+        """Fold the adapters into the weights for good: the same function, up to rounding, in fewer operations.
 
         Weights in half precision stay apart from their adapters, which they would round away.
         """
@@ -190,9 +229,10 @@ class Llm(nn.Module):
             return
         from peft.tuners.tuners_utils import BaseTunerLayer
 
-        for module in self.model.modules():
+        for name, module in list(self.model.named_modules()):
             if isinstance(module, BaseTunerLayer):
                 module.merge()
+                self.model.set_submodule(name, module.get_base_layer())
 
     def finetune_all(self):
         """Make every weight trainable."""
@@ -351,11 +391,18 @@ class Llm(nn.Module):
             for h, row, target in zip(hidden, rows, targets, strict=True)
         ]
 
+    def empty_cache(self) -> DynamicCache:
+        cache = DynamicCache(config=self.config)
+        cache.layers = [
+            RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
+        ]
+        return cache
+
     def empty_state(self) -> DecodeState:
         """The state of one row that has read nothing."""
         device = self.model.get_input_embeddings().weight.device
         mask = torch.ones(1, 0, dtype=torch.bool, device=device)
-        return DecodeState(DynamicCache(config=self.config), mask, mask.new_zeros(1).long())
+        return DecodeState(self.empty_cache(), mask, mask.new_zeros(1).long())
 
     def read_embeddings(self, state: DecodeState, inputs: Tensor) -> Tensor:
         """Read (1, L, H) after what the one row of a state has read; hidden states (1, L, H)."""
@@ -399,7 +446,7 @@ class Llm(nn.Module):
         if speech is not None:
             spans = [F.pad(span, (L - len(span), D)) for span in speech]
             read_mask = span_mask(mask, torch.stack(spans).to(device))
-        cache = DynamicCache(config=self.config)
+        cache = self.empty_cache()
         hidden = self.hidden(inputs, read_mask, positions, cache)
         return hidden[:, L - 1 :], DecodeState(cache, mask, lens)
 
@@ -407,12 +454,19 @@ class Llm(nn.Module):
         """Read more tokens, of different number per row; hidden states (B, D, H), padded on the right."""
         return self._read(state, *pad_tokens(tokens, state.positions.device))
 
-    def _read(self, state: DecodeState, token_ids: Tensor, lens: Tensor) -> Tensor:
+    def _read(self, state: DecodeState, token_ids: Tensor, lens: Tensor | int) -> Tensor:
         D = token_ids.size(1)
         at = torch.arange(D, device=token_ids.device)
-        state.mask = torch.cat([state.mask, lens_to_mask(lens, D)], 1)
+        real = state.mask.new_ones(len(token_ids), 1) if D == 1 else lens_to_mask(lens, D)
+        state.mask = torch.cat([state.mask, real], 1)
+        mask = state.mask
+        if self.can_forget and not self.why_no_4d_mask:  # transformers takes longer to make it
+            mask = mask[:, None, None]
+            if D > 1:
+                P = mask.size(3)
+                mask = mask & mask.new_ones(D, P).tril(P - D)
         hidden = self.hidden(
-            self.embed(token_ids), state.mask, state.positions[:, None] + at, state.cache
+            self.embed(token_ids), mask, state.positions[:, None] + at, state.cache
         )
         state.positions = state.positions + lens
         return hidden
@@ -432,10 +486,10 @@ class Llm(nn.Module):
             state.mask = torch.cat([state.mask[:, :-most], end], 1)
         state.positions = state.positions - (read - kept)
 
-    @property
+    @cached_property
     def can_forget(self) -> bool:
         """Whether ``forget`` works: no layer of the cache may be one that drops what it has read."""
-        return all(type(layer) is DynamicLayer for layer in DynamicCache(config=self.config).layers)
+        return all(type(layer) is RoomyLayer for layer in self.empty_cache().layers)
 
     def start(
         self, rows: list[Tensor], speech: list[Tensor] | None = None
@@ -446,7 +500,7 @@ class Llm(nn.Module):
 
     def step(self, state: DecodeState, token_ids: Tensor) -> Tensor:
         """Read one more token per row, (B,) to logits (B, V); the state moves on."""
-        hidden = self._read(state, token_ids[:, None], torch.ones_like(token_ids))
+        hidden = self._read(state, token_ids[:, None], 1)
         return self.logits(hidden[:, 0])
 
     def select(self, state: DecodeState, rows: Tensor, num_columns: int | None = None):

@@ -80,10 +80,9 @@ def are_equal(ours, theirs) -> bool:
 
 def bench(corpus: Path, small: bool) -> list[common.Row]:
     vocab_size, num_utts, limit = (60, 3, 8) if small else (VOCAB_SIZE, 16, MAX_TOKENS)
-    llm, peer = llama.make_llm(vocab_size, small), llama.make_peer(vocab_size, small)
-    llm.merge_adapters()  # as bin/decode does
-    for side in (llm, peer):
-        push_end(side, 1.5 if small else END_PUSH)
+    llm = llama.make_llm(vocab_size, small)
+    llm.merge_adapters()  # as bin/decode does; what is left are plain matrices, for both sides
+    push_end(llm, 1.5 if small else END_PUSH)
     batch = llama.make_batch(llm.dim, vocab_size, num_utts, 2.0 if small else 10.0)
     with torch.no_grad():
         rows = llama.prompt_rows(llm.embed, batch["feats"], batch["feat_lens"], batch["prompts"])
@@ -93,7 +92,7 @@ def bench(corpus: Path, small: bool) -> list[common.Row]:
         return beam_search(llm, rows, [limit] * len(rows), llama.EOS_ID, num_beams=NUM_BEAMS)
 
     def theirs():
-        return generate(peer.model, rows, limit)
+        return generate(llm.model, rows, limit)
 
     own = ended(ours())
     took = common.in_turns({common.OURS: ours, "peer": theirs}, 1 if small else 7)

@@ -3,7 +3,6 @@
 import torch
 import yaml
 from common import ROOT
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -47,16 +46,6 @@ def make_llm(vocab_size: int, small: bool = False) -> Llm:
     for p in llm.parameters():
         if p.requires_grad:
             p.data.normal_(0.0, 0.05)
-    return llm
-
-
-def make_peer(vocab_size: int, small: bool = False) -> Llm:
-    """The same LLM as transformers decodes with it: adapters merged, their modules replaced by plain matrices."""
-    llm = make_llm(vocab_size, small)
-    llm.merge_adapters()
-    for name, module in list(llm.model.named_modules()):
-        if isinstance(module, BaseTunerLayer):
-            llm.model.set_submodule(name, module.get_base_layer())
     return llm
 
 

@@ -108,6 +108,7 @@ def test_merged_adapters_are_the_same_function(family):
     llm.merge_adapters()
     assert (layer.base_layer.weight - before).abs().max() > 0.01
     torch.testing.assert_close(llm.hidden(x), apart, rtol=1e-4, atol=1e-4)
+    assert not any("lora_" in name for name, _ in llm.named_parameters())
 
 
 def test_lora_is_the_scaled_product_of_its_matrices():
