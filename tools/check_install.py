@@ -55,6 +55,7 @@ OPTIONAL = {  # distribution: what it is for
     "pre-commit-hooks": "checks before a commit",
     "kaldi-native-fbank": "benchmarks",
     "lhotse": "benchmarks",
+    "urllib3": "benchmarks",
 }
 AUDIO_FORMATS = {  # name: (libsndfile's container, its subtype)
     "wav": ("WAV", "PCM_16"),
