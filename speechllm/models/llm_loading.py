@@ -1,6 +1,7 @@
 """Finding and loading Hugging Face causal language models: weights, config, tokenizer, and which weights they are."""
 
 import hashlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,13 +13,26 @@ from speechllm.models.llm import Llm
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def check_name(name: str):
-    """Raise a UserError if a name can only be meant as a folder, and there is none."""
+@contextmanager
+def opening(name: str, trouble: str):
+    """Around what transformers reads of an LLM: its errors as a UserError of one line.
+
+    Args:
+        trouble: how that line goes on after the name, such as "has no readable config".
+
+    Raises:
+        UserError: the name can only be meant as a folder, and there is none; or transformers finds nothing there.
+    """
     looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
     if looks_like_path and not Path(name).is_dir():
         raise UserError(
             f"LLM {name!r}: there is no such folder; give one, or a name of the Hugging Face hub"
         )
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"LLM {name!r} {trouble}: {reason}") from error
 
 
 def attention_asked_for(attention: str) -> str | None:
@@ -32,15 +46,10 @@ def load_llm(name: str, dtype: str = "float32", attention: str = "sdpa") -> Llm:
     Raises:
         UserError: the name is neither a folder with a model nor to be had from the hub.
     """
-    check_name(name)
-    try:
+    with opening(name, "cannot be loaded"):
         model = AutoModelForCausalLM.from_pretrained(
             name, dtype=DTYPES[dtype], attn_implementation=attention_asked_for(attention)
         )
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"LLM {name!r} cannot be loaded: {' '.join(str(error).split())[:300]}"
-        ) from error
     return Llm(model)
 
 
@@ -78,13 +87,8 @@ def new_llm(
 
 def load_llm_config(name: str):
     """The transformers config of an LLM, without its weights."""
-    check_name(name)
-    try:
+    with opening(name, "has no readable config"):
         return AutoConfig.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"LLM {name!r} has no readable config: {' '.join(str(error).split())[:300]}"
-        ) from error
 
 
 def load_tokenizer(name: str):
@@ -93,13 +97,8 @@ def load_tokenizer(name: str):
     Raises:
         UserError: the folder or name has none.
     """
-    check_name(name)
-    try:
+    with opening(name, "has no readable tokenizer"):
         return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"LLM {name!r} has no readable tokenizer: {' '.join(str(error).split())[:300]}"
-        ) from error
 
 
 def llm_source(name: str) -> str:
