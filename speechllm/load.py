@@ -43,7 +43,17 @@ def checkpoint_path(folder: str | Path) -> Path:
 
 
 def read_checkpoint_config(path: Path) -> dict:
-    return yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    """What a checkpoint says of its model.
+
+    Raises:
+        UserError: weights of another origin, such as an LLM's folder.
+    """
+    try:
+        return yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: weights without config.yaml; name a model that was trained by this toolkit"
+        ) from None
 
 
 def model_kind(folder: str | Path) -> str:

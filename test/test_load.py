@@ -137,6 +137,8 @@ def test_what_the_new_model_would_lose_is_no_start(tmp_path, way):
 
 def test_a_model_of_another_kind_is_named(tmp_path):
     (tmp_path / "model.safetensors").touch()
+    with pytest.raises(UserError, match=f"{tmp_path}: weights without config.yaml; name a model"):
+        load.load_chat_llm(tmp_path)
     (tmp_path / "config.yaml").write_text("model: ctc")
     for load_as in (load.load_speech_llm, load.load_chat_llm):
         with pytest.raises(UserError, match=f"{tmp_path}: holds a CTC model, not a speech LLM"):

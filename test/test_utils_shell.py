@@ -261,27 +261,45 @@ def test_a_failed_stage_goes_on_and_a_stale_one_starts_over(stages, tmp_path):
     assert stages() == []
 
 
+DISCARD = STAGES.replace('[ -z "${FAIL:-}" ]', 'discard_stale made; [ -z "${FAIL:-}" ]')
+
+
 def test_discard_stale_moves_the_old_away_once_and_then_resumes(stages, tmp_path):
-    body = STAGES.replace('[ -z "${FAIL:-}" ]', 'discard_stale made; [ -z "${FAIL:-}" ]')
+    body = DISCARD.replace("discard_stale made;", "discard_stale made; mkdir -p made;")
     stages(body=body)
     (tmp_path / "made" / "old").write_text("weights")
     (tmp_path / "folder" / "text").write_text("changed")
     assert stages(env={"FAIL": "1"}, code=1, body=body) == ["2 true"]
-    assert not (tmp_path / "made").exists() and (tmp_path / "made.stale" / "old").exists()
-    (tmp_path / "made").mkdir()  # the half-done new run
+    assert list((tmp_path / "made").iterdir()) == []  # the half-done new run
+    assert (tmp_path / "made.stale" / "old").exists()
     assert stages(body=body) == ["2 false"]
     assert (tmp_path / "made.stale" / "old").exists() and (tmp_path / "made").exists()
 
 
+def test_a_stage_that_fails_before_it_writes_leaves_all_as_it_was(stages, tmp_path):
+    """As with a misspelt option, which only the command of the stage can notice."""
+    stages(body=DISCARD)
+    (tmp_path / "made" / "old").write_text("weights")
+    (tmp_path / "folder" / "text").write_text("misspelt")
+    assert stages(env={"FAIL": "1"}, code=1, body=DISCARD) == ["2 true"]
+    assert "moved made.stale back to made" in stages.output
+    assert (tmp_path / "made" / "old").exists() and not (tmp_path / "made.stale").exists()
+    (tmp_path / "folder" / "text").write_text("b")
+    assert stages(body=DISCARD) == []  # finished, as it was
+    (tmp_path / "folder" / "text").write_text("spelt right")
+    assert stages(body=DISCARD) == ["2 true"]
+    assert (tmp_path / "made.stale" / "old").exists()
+
+
 def test_a_finished_model_is_not_replaced_by_an_unfinished_one(stages, tmp_path):
-    body = STAGES.replace('[ -z "${FAIL:-}" ]', 'discard_stale made; [ -z "${FAIL:-}" ]')
+    body = DISCARD.replace("discard_stale made;", "discard_stale made; mkdir -p made;")
     stages(body=body)
     (tmp_path / "made" / "best").mkdir()
     for change in ("changed", "changed again"):
         (tmp_path / "folder" / "text").write_text(change)
         assert stages(env={"FAIL": "1"}, code=1, body=body) == ["2 true"]
-        assert (tmp_path / "made.stale" / "best").exists() and not (tmp_path / "made").exists()
-        (tmp_path / "made").mkdir()  # training begins, and is stopped
+        assert (tmp_path / "made.stale" / "best").exists()
+        assert list((tmp_path / "made").iterdir()) == []  # training began, and was stopped
     (tmp_path / "made" / "best").mkdir()
     (tmp_path / "made" / "best" / "newer").write_text("weights")
     (tmp_path / "folder" / "text").write_text("once more")

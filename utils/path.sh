@@ -15,7 +15,7 @@ python_dir=${SPEECHLLM_ROOT}/tools/venv/bin
 if [ -n "${SPEECHLLM_PYTHON:-}" ]; then
     if ! SPEECHLLM_PYTHON=$(command -v "${SPEECHLLM_PYTHON}"); then
         echo "SPEECHLLM_PYTHON should name a Python interpreter; there is none at that path" >&2
-        exit 1
+        return 1 # a recipe ends here by its set -e; a shell of the user's goes on
     fi
     python_dir=$(dirname "${SPEECHLLM_PYTHON}")
     if ! [ "${python_dir}/python" -ef "${SPEECHLLM_PYTHON}" ]; then # python3.12 with no python beside it
@@ -33,9 +33,9 @@ case " $* " in
     *" --help "* | *" -h "*) ;; # help does not have to wait for an installation
     *)
         if [ -n "${SPEECHLLM_PYTHON:-}" ]; then
-            "${python_dir}/python" "${SPEECHLLM_ROOT}/tools/check_install.py" --quick || exit 1
+            "${python_dir}/python" "${SPEECHLLM_ROOT}/tools/check_install.py" --quick || return 1
         else
-            "${SPEECHLLM_ROOT}/tools/install.sh" --if-needed || exit 1
+            "${SPEECHLLM_ROOT}/tools/install.sh" --if-needed || return 1
         fi
         ;;
 esac

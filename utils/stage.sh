@@ -94,7 +94,8 @@ run_stage() {
     fi
     echo "${recipe_command:-$0}" >"${stage_file}.command"
     mark_started "$([ -z "${reason}" ] || echo stale)"
-    rm -f "${stage_file}.done"
+    rm -f "${stage_file}.before"
+    [ ! -f "${stage_file}.done" ] || mv "${stage_file}.done" "${stage_file}.before"
     log "${title}"
 }
 
@@ -125,19 +126,44 @@ discard_stale() {
             rm -rf "${folder}.stale"
             mv "${folder}" "${folder}.stale"
             log "moved ${folder} to ${folder}.stale"
+            moved_away+=("${folder}")
         fi
     done
     overwrite=false
     mark_started ""
 }
 
+# At the end of a recipe: a stage that failed before it wrote anything, over a misspelt option, leaves all as it was.
+moved_away=()
+put_back() {
+    local status=$? folder
+    [ "${status}" -ne 0 ] || return 0
+    for folder in ${moved_away[@]+"${moved_away[@]}"}; do
+        [ ! -e "${folder}" ] || return 0
+    done
+    for folder in ${moved_away[@]+"${moved_away[@]}"}; do
+        mv "${folder}.stale" "${folder}"
+        log "moved ${folder}.stale back to ${folder}: nothing has replaced it"
+        mark_started stale
+        if [ -f "${stage_file}.before" ]; then
+            mv "${stage_file}.before" "${stage_file}.done"
+            rm -f "${stage_file}.started"
+        fi
+    done
+}
+trap put_back EXIT
+
 # finish_stage [OUTPUT...]: the last line of a stage.
 finish_stage() {
     printf '%s\n' "${stage_print}" "$@" >"${stage_file}.tmp"
     mv "${stage_file}.tmp" "${stage_file}.done"
-    rm -f "${stage_file}.started"
+    rm -f "${stage_file}.started" "${stage_file}.before"
+    moved_away=()
 }
 
+if [ -n "${data-}" ] && [ "${data}" != "data/${tag-}" ] && [ ! -d "${data}/train" ]; then
+    die "--data should be the data folder of another run, with train, dev and test, got '${data}'"
+fi
 if [ -n "${init_encoder-}" ] && [ ! -f "${init_encoder}" ] && [ ! -f "${init_encoder}/best/model.safetensors" ] &&
     [ ! -f "${init_encoder}/model.safetensors" ]; then
     die "--init_encoder should be a folder with a trained encoder, such as exp/mini/ctc, or ESPnet's .pth, got '${init_encoder}'"

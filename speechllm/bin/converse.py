@@ -14,6 +14,8 @@ text prompt gets, its end included, and how far its distribution there is from t
 without transcript has no text prompt to compare with: it goes without text and these scores.
 """
 
+import math
+
 from speechllm.bin import cli
 from speechllm.config import ChatConfig, FbankConfig
 
@@ -56,8 +58,9 @@ def parse_test(text: str) -> tuple[str, list, float | None]:
     try:
         snr = float(options.pop("snr")) if "snr" in options else None
     except ValueError:
-        snr, options = None, {"snr": text}
-    known = spoken in ("all", "first", "last") and history in ("keep", "drop")
+        snr = math.nan
+    known = snr is None or math.isfinite(snr)
+    known &= spoken in ("all", "first", "last") and history in ("keep", "drop")
     if not name or not path or options or not known:
         raise UserError(f"{text!r} should be SET=FILE[,spoken=first|last][,history=drop][,snr=DB]")
     dialogues = read_dialogues(path)
@@ -124,9 +127,17 @@ class Systems:
         self.model, self.template, self.device = model, template, device
         self.max_tokens, self.limit = max_tokens, model.llm.context_len
 
+    def parts_of(self, dialogue) -> list:
+        from speechllm.errors import UserError
+
+        try:
+            return self.template.parts_of(dialogue.turns)
+        except UserError as error:
+            raise UserError(f"{dialogue.where}: {error}") from None
+
     def text_rows(self, dialogues: list):
         """Embeddings (L, H) of dialogues without audio."""
-        prompts = [self.template.parts_of(dialogue.turns) for dialogue in dialogues]
+        prompts = [self.parts_of(dialogue) for dialogue in dialogues]
         return self.checked(
             [self.model.llm.embed(ids.to(self.device)) for (ids,) in prompts], dialogues
         )
@@ -137,7 +148,7 @@ class Systems:
 
         prompts, flat = [], []
         for dialogue, own in zip(dialogues, feats, strict=True):
-            parts = self.template.parts_of(dialogue.turns)
+            parts = self.parts_of(dialogue)
             prompts.append([len(flat) + p if isinstance(p, int) else p for p in parts])
             flat += own
         if not flat:
@@ -238,10 +249,18 @@ def main(argv=None):
     from speechllm import load
     from speechllm.bin.recognize import text_side
     from speechllm.data.tokenizer import CtcTokenizer
+    from speechllm.errors import UserError
     from speechllm.score.chat import SYSTEMS, write_answers
     from speechllm.train import distributed
 
     tests = [parse_test(test) for test in args.tests]
+    names = [name for name, _, _ in tests]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise UserError(f"{twice} is the name of two tests; give each a name of its own")
+    try:
+        Path(args.out).mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"--out {args.out}: a file is in the way; name a folder") from None
     setup = distributed.init(exact=True)
     model, saved, path = load.load_chat_llm(args.model, args.llm)
     tokenizer, own_units, template = text_side(saved, path)

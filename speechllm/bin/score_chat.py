@@ -50,9 +50,12 @@ def main(argv=None):
     from speechllm.score.environment import git_commit
     from speechllm.score.table import render_set
 
-    questions = [
-        Question(d.dialogue_id, d.answer, d.aliases, d.kind) for d in read_dialogues(args.dialogues)
-    ]
+    dialogues = read_dialogues(args.dialogues)
+    questions = [Question(d.dialogue_id, d.answer, d.aliases, d.kind) for d in dialogues]
+    unknown = [question.dialogue_id for question in questions if not question.answer]
+    if 0 < len(unknown) < len(questions):
+        count = f"{len(unknown)} of {len(questions)} dialogues have no answer ({unknown[0]})"
+        print(f"{args.dialogues}: {count}; accuracy is left out")
     systems, columns = args.systems.split(), args.columns.split()
     folders = columns or [args.set]
     systems = systems or [
@@ -70,6 +73,12 @@ def main(argv=None):
         for system in systems
         for column in columns or [args.lang]
     }
+    for (system, column), given in answers.items():
+        for dialogue, answer in zip(dialogues, given, strict=True):
+            if not set(answer.spoken) <= {part.transcript for part in dialogue.audio_parts}:
+                raise UserError(
+                    f"{dialogue.where}: {system} has answered other speech ({column}); run converse again"
+                )
     rows = [row | {"set": args.set} for row in chat_rows(questions, answers, args.lang)]
     sets = [args.set]
     if not columns:

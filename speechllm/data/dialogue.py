@@ -70,7 +70,7 @@ def read_dialogues(path: str | Path) -> list[Dialogue]:
     try:
         with open(path, encoding="utf-8") as file:
             lines = file.readlines()  # unlike splitlines, at ends of lines alone
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such file; it should hold dialogues as JSON lines") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8; convert the file") from None
@@ -89,8 +89,10 @@ def parse_dialogue(line: str, where: str, folder: Path) -> Dialogue:
     """The dialogue of one line; relative audio paths start at ``folder``."""
     try:
         values = json.loads(line)
-    except ValueError as error:
-        raise UserError(f"{where}: not JSON ({error}); write one object per line") from None
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{where}: not JSON ({error.msg} at column {error.colno}); write one object per line"
+        ) from None
     check_keys(values, KEYS, where, "a dialogue")
     dialogue_id, turns, aliases = values.get("id"), values.get("turns"), values.get("aliases", [])
     if not isinstance(dialogue_id, str) or not dialogue_id or len(dialogue_id.split()) != 1:
@@ -259,10 +261,12 @@ def prompt_parts(
     return parts
 
 
-def check_context(num_positions: int, limit: int | None, where: str):
+def check_context(
+    num_positions: int, limit: int | None, where: str, way_out: str = "shorten the history"
+):
     """Raise UserError if a prompt with its answer is longer than an LLM's context of ``limit`` positions."""
     if limit is not None and num_positions > limit:
         raise UserError(
             f"{where}: prompt and answer take {num_positions:,} positions, the LLM's context has {limit:,}; "
-            "shorten the history"
+            f"{way_out}"
         )

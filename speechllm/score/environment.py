@@ -22,7 +22,7 @@ def git_commit(folder: Path = Path(__file__).parent) -> str:
 
 
 def _git(folder: Path, *args: str) -> str:
-    command = ["git", "-C", str(folder), *args]
+    command = ["git", "--no-optional-locks", "-C", str(folder), *args]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 

@@ -46,9 +46,11 @@ def test_text_and_audio_come_in_any_order(line, parts):
         ("/audio", "which file"),
         ("say /audio /audio b.flac", "which file"),
         ("/audio bob's.flac", "/audio bob's.flac: No closing quotation; quote as in a shell"),
+        ("/aduio b.flac", "no command '/aduio b.flac'; type text, /audio FILE, or both; /new"),
+        ("/help", "no command '/help'; type text"),
     ],
 )
-def test_a_missing_file_and_an_open_quote_are_named(line, message):
+def test_what_is_no_turn_is_named(line, message):
     with pytest.raises(UserError, match=message):
         parse_line(line)
 
@@ -117,7 +119,9 @@ def test_a_turn_longer_than_the_context_is_forgotten(model, new_chat, audio):
     assert ask(chat, *first) == ask(other, *first)
     before = chat.turns
     long = (Part(audio=audio[1]), Part(text="on and on " * (model.llm.context_len // 10)))
-    with pytest.raises(UserError, match="this dialogue: prompt and answer take .* has 256; short"):
+    with pytest.raises(
+        UserError, match="this dialogue: prompt and answer take .* has 256; type /new"
+    ):
         ask(chat, *long)
     assert chat.turns == before and len(chat.speech) == 1
     last = (Part(text="and this"), Part(audio=audio[1]))

@@ -67,7 +67,7 @@ def test_only_ends_of_lines_end_a_dialogue(write):
 @pytest.mark.parametrize(
     "lines, message",
     [
-        (["{"], r"d.jsonl:1: not JSON"),
+        (["{"], r"d.jsonl:1: not JSON \(Expecting .* at column 2\)"),
         ([line(USER), "[]"], r"d.jsonl:2: a dialogue should be an object"),
         ([line(USER), line(USER)], r"d.jsonl:2: id d1 a second time"),
         ([line({"role": "bot", "text": "x"})], r"d.jsonl:1: turn 1: role 'bot' is none of system"),

@@ -185,7 +185,9 @@ def test_a_dialogue_longer_than_the_context_is_refused(finished, tmp_path):
         converse.main([str(word) for word in options])
 
 
-@pytest.mark.parametrize("test", ["x", "=f", "x=f,spoken=never", "x=f,snr=loud", "x=f,speed=2"])
+@pytest.mark.parametrize(
+    "test", ["x", "=f", "x=f,spoken=never", "x=f,snr=loud", "x=f,snr=nan", "x=f,speed=2"]
+)
 def test_a_test_of_another_form_is_refused(test):
     with pytest.raises(UserError, match="should be SET=FILE"):
         converse.parse_test(test)
@@ -298,6 +300,14 @@ def test_a_recording_without_transcript_goes_without_a_text_prompt(finished, tmp
     assert {system for system, _ in all_known} == {"text", "cascade", "audio"}
     assert compared <= {metric for _, metric in all_known}
     assert {system for system, _ in some_known} == {"cascade", "audio"}
+    known["turns"][0]["transcript"] = "something else"
+    path.write_text(json.dumps(known) + "\n")
+    with pytest.raises(UserError, match="mine.jsonl:1: cascade has answered other speech"):
+        score_chat.main([str(word) for word in score])
+    with pytest.raises(UserError, match="mine is the name of two tests"):
+        converse.main([str(word) for word in (*options, f"mine={path},snr=5")])
+    with pytest.raises(UserError, match="a file is in the way"):
+        converse.main([str(word) for word in (*options, "--out", path)])
     assert not compared & {metric for _, metric in some_known}
     assert ("audio", "accuracy") in all_known & some_known
 

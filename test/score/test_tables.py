@@ -211,7 +211,9 @@ def test_jobs_are_stopped_where_the_table_is_interrupted(recipe):
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 130
     with pytest.raises(ProcessLookupError):
-        os.kill(int((recipe / "pid").read_text()), 0)
+        for _ in range(600):  # until it has been waited for
+            os.kill(int((recipe / "pid").read_text()), 0)
+            time.sleep(0.05)
 
 
 def write_results(folder, values, system="llm"):
