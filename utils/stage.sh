@@ -161,9 +161,6 @@ finish_stage() {
     moved_away=()
 }
 
-if [ -n "${data-}" ] && [ "${data}" != "data/${tag-}" ] && [ ! -d "${data}/train" ]; then
-    die "--data should be the data folder of another run, with train, dev and test, got '${data}'"
-fi
 if [ -n "${init_encoder-}" ] && [ ! -f "${init_encoder}" ] && [ ! -f "${init_encoder}/best/model.safetensors" ] &&
     [ ! -f "${init_encoder}/model.safetensors" ]; then
     die "--init_encoder should be a folder with a trained encoder, such as exp/mini/ctc, or ESPnet's .pth, got '${init_encoder}'"
@@ -173,4 +170,7 @@ if [ -n "${lm-}" ] && [ "${lm}" != train ] && [ ! -e "${lm}" ]; then
 fi
 if [ "${subset:-full}" != full ] && [ "${data}" != "data/${tag}" ]; then
     die "--subset ${subset}: the data of another run (--data ${data}) are as they are; leave one of the two out"
+fi
+if [ -n "${data-}" ] && [ "${data}" != "data/${tag-}" ] && [ ! -d "${data}/train" ]; then
+    die "--data should be the data folder of another run, with train, dev and test, got '${data}'"
 fi

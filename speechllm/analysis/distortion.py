@@ -95,7 +95,7 @@ def plot_distortion(rows: list[dict], path: str | Path, unit: str = "WER (%)"):
         names = ["clean", *(f"{row['level'] / 1000:g} kHz" for row in narrow)]
         places = np.arange(len(names)) + 0.4 * number
         band.bar(places, [clean[system], *(row[system] for row in narrow)], 0.4, label=system)
-        band.set_xticks(np.arange(len(names)) + 0.2, names)
+        band.set_xticks(np.arange(len(names)) + 0.2 * (len(systems) - 1), names)
     noise.invert_xaxis()
     noise.set_xlabel("SNR (dB)")
     speed.set_xlabel("speed")

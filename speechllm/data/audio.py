@@ -48,9 +48,10 @@ def read_audio(
                 file.seek(min(first, total))
             samples = file.read(max(0, wanted), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise UserError(
-            f"{path}: not readable as audio ({error.error_string.rstrip('.')})"
-        ) from error
+        # libsndfile says of any file without a known beginning that there is no such file.
+        known = "File does not exist" not in error.error_string or not os.path.isfile(path)
+        reason = error.error_string.rstrip(".") if known else "no audio format that is known here"
+        raise UserError(f"{path}: not readable as audio ({reason})") from error
     if wanted <= 0:
         raise UserError(f"{path}: no samples" + (f" from {start} s on" if start else ""))
     if len(samples) < wanted:

@@ -88,7 +88,7 @@ def read_dialogues(path: str | Path) -> list[Dialogue]:
 def parse_dialogue(line: str, where: str, folder: Path) -> Dialogue:
     """The dialogue of one line; relative audio paths start at ``folder``."""
     try:
-        values = json.loads(line)
+        values = json.loads(line.rstrip())
     except json.JSONDecodeError as error:
         raise UserError(
             f"{where}: not JSON ({error.msg} at column {error.colno}); write one object per line"

@@ -111,11 +111,13 @@ def translations_path(corpora: Path, folder: Path, lang: str, target: str) -> Pa
 
 def read_tsv(path: Path, columns: tuple[str, ...]):
     """Yield (line number, values of the columns), the way CoVoST 2's own script reads: no quotes, backslash escapes."""
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:  # some editors begin with a mark
         reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE, escapechar="\\")
         try:
             rows = (row for row in reader if len(row) > 1 or "".join(row).strip())  # not blank
             header = next(rows, [])
+            if not header:
+                raise UserError(f"{path}: the file is empty; download it again")
             if missing := [name for name in columns if name not in header]:
                 raise UserError(
                     f"{path}:1: no column {missing[0]!r}, only {', '.join(header)}; is it the right file?"
