@@ -54,7 +54,7 @@ setup(
         "bench": [
             "kaldi-native-fbank>=1.20",
             "lhotse>=1.30",
-            "urllib3>=2.0",
-        ],  # lhotse does not name urllib3
+            "urllib3>=2.0",  # which lhotse imports without naming it
+        ],
     },
 )

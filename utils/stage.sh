@@ -144,12 +144,13 @@ put_back() {
     for folder in ${moved_away[@]+"${moved_away[@]}"}; do
         mv "${folder}.stale" "${folder}"
         log "moved ${folder}.stale back to ${folder}: nothing has replaced it"
-        mark_started stale
-        if [ -f "${stage_file}.before" ]; then
-            mv "${stage_file}.before" "${stage_file}.done"
-            rm -f "${stage_file}.started"
-        fi
     done
+    [ ${#moved_away[@]} -gt 0 ] || return 0
+    mark_started stale
+    if [ -f "${stage_file}.before" ]; then
+        mv "${stage_file}.before" "${stage_file}.done"
+        rm -f "${stage_file}.started"
+    fi
 }
 trap put_back EXIT
 

@@ -157,9 +157,8 @@ def main(argv=None):
     model, saved, path = load.load_chat_llm(args.model, args.llm)
     cli.check_mel_bins(fbank, saved)
     tokenizer, _, template = text_side(saved, path)
-    template.parts_of(
-        (Turn("user", (Part(text="?"),)),)
-    )  # an LLM without a chat template fails here
+    # An LLM without a chat template is refused here, before the first turn.
+    template.parts_of((Turn("user", (Part(text="?"),)),))
     extract = Fbank(fbank.num_mel_bins, fbank.sample_rate)
     chat = Chat(model.to(device), tokenizer, template, extract, fbank.sample_rate, device)
     choose = sampler([args.seed], args.temperature, args.top_p) if args.temperature else None

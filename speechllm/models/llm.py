@@ -457,7 +457,8 @@ class Llm(nn.Module):
     def _read(self, state: DecodeState, token_ids: Tensor, lens: Tensor | int) -> Tensor:
         D = token_ids.size(1)
         at = torch.arange(D, device=token_ids.device)
-        real = state.mask.new_ones(len(token_ids), 1) if D == 1 else lens_to_mask(lens, D)
+        one_each = isinstance(lens, int)
+        real = state.mask.new_ones(len(token_ids), D) if one_each else lens_to_mask(lens, D)
         state.mask = torch.cat([state.mask, real], 1)
         mask = state.mask
         if self.can_forget and not self.why_no_4d_mask:  # transformers takes longer to make it
