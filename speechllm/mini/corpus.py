@@ -116,11 +116,14 @@ def record(
 ) -> list:
     """Call ``write(reading, utterances)`` for each reading, ``nj`` at a time; the results in order.
 
-    A reading has a fresh process, so the samples do not depend on ``nj``.
+    A reading has a fresh process, so the samples do not depend on ``nj``. It is forked from a server
+    that does nothing else: a fork of this process would inherit the locks that its threads hold.
     """
     tasks = [(reading, write) for reading in readings]
     results = []
-    with multiprocessing.get_context("fork").Pool(nj, maxtasksperchild=1) as pool:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["speechllm.mini.make"])  # with what ``write`` needs
+    with context.Pool(nj, maxtasksperchild=1) as pool:
         pending = pool.imap(record_one, tasks, chunksize=1)
         while len(results) < len(tasks):
             try:

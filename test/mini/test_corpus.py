@@ -219,12 +219,15 @@ def test_wrong_options_are_named(tmp_path, langs, options, message):
         make_corpus(tmp_path, langs, *options)
 
 
+class Deadly:
+    """Ends the process that unpickles it."""
+
+    def __reduce__(self):
+        return os._exit, (9,)
+
+
 def test_process_that_dies_is_reported(monkeypatch):
     monkeypatch.setattr(corpus, "PATIENCE", 1)
     readings = corpus.plan("en", corpus.Size(5, 1, 1, 1, 1))
     with pytest.raises(UserError, match="process has died"):
-        corpus.record(readings, die, 1)
-
-
-def die(reading, utterances):
-    os._exit(9)
+        corpus.record(readings, Deadly(), 1)
