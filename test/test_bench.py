@@ -20,13 +20,13 @@ BENCH = Path(__file__).resolve().parent / "bench"
 ROWS = {  # benchmark: distributions that it compares with, and rows where all of them are there
     "startup": ([], 1),
     "fbank": (["kaldi-native-fbank", "lhotse"], 3),
-    "stage2": ([], 3),
+    "stage2": ([], 4),
     "manifest": (["espnet"], 6),
     "encoder": (["espnet"], 5),
-    "stage4": ([], 2),
+    "stage4": ([], 4),
     "llm_step": ([], 2),
     "llm_memory": ([], 1),
-    "stage5": ([], 8),
+    "stage5": ([], 14),
     "greedy": ([], 4),
     "beam4": ([], 1),
 }

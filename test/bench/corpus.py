@@ -19,7 +19,6 @@ def read_samples(corpus: Path, num_utts: int) -> list[np.ndarray]:
     return [read_audio(path) for path in audio_paths(corpus, num_utts).values()]
 
 
-def file_order(chosen: np.ndarray, num_batches: int) -> list[np.ndarray]:
-    """As many batches of one size, in the order of the data directory."""
-    size = -(-len(chosen) // num_batches)
+def file_order(chosen: np.ndarray, size: int) -> list[np.ndarray]:
+    """Batches of one size, in the order of the data directory."""
     return [chosen[i : i + size] for i in range(0, len(chosen), size)]

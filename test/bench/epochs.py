@@ -34,11 +34,14 @@ def shrink(config, small: bool):
 
 
 class Plans:
-    """Our batches and those in file order, over the same utterances.
+    """Our batches and two ways of those in file order with a fixed size, over the same utterances.
+
+    ``file_order`` has as many batches as ours. ``file_order_in_memory`` has the size at which even a batch of the
+    longest utterances would hold no more frames than ours do: what fits where memory is the limit.
 
     Args:
         num_utts: utterances of the training set, evenly spread over it.
-        batch_frames: what one of our batches holds at most; those in file order are as many.
+        batch_frames: what one of our batches holds at most.
     """
 
     def __init__(self, corpus: Path, num_utts: int, batch_frames: int):
@@ -47,8 +50,9 @@ class Plans:
         total = len(self.manifest)
         chosen = np.unique(np.linspace(0, total - 1, min(num_utts, total)).round().astype(int))
         self.ours = plan_batches(self.manifest.num_frames, batch_frames, 1, 0, chosen)
-        self.file_order = file_order(chosen, len(self.ours))
-        self.both = (self.ours, self.file_order)
+        self.file_order = file_order(chosen, -(-len(chosen) // len(self.ours)))
+        longest = int(self.manifest.num_frames[chosen].max())
+        self.file_order_in_memory = file_order(chosen, max(1, batch_frames // longest))
         self.hours = float(self.manifest.num_frames[chosen].sum()) / 360_000
         self.seconds = batch_frames // 100
 

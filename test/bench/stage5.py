@@ -18,28 +18,31 @@ from speechllm.models.speech_llm import SpeechLlm
 from speechllm.train import optim
 
 PEER = "transformers, labels=, full logits, file order and fixed batch size"
+IN_MEMORY = f"{PEER} that fits the longest utterances into as many frames"
 SAME_STEP = "our step in file order and fixed batch size"
 PACKED = "our batches, their utterances packed into rows"
 PACKED_FILE_ORDER = "our step in file order and fixed batch size, packed into rows"
 FACTORS = (1, 4)  # of the preset's batches: a GPU takes larger ones, and these have more padding
+LLAMA_VOCAB_SIZE = 32_000  # the preset's LLM has few words, a pretrained one has at least so many
 
 
-def make_models(corpus: Path, small: bool) -> dict:
+def make_models(corpus: Path, vocab_size: int, small: bool) -> dict:
     """Our model, with and without packing, and the usual one, which share encoder, adaptor and LLM."""
     ctc = epochs.shrink(epochs.read_config(TrainCtcConfig, "train_ctc.yaml"), small)
     config = epochs.read_config(TrainLlmConfig, "train_llm.yaml")
     cmvn = load_cmvn(corpus / "train" / "cmvn.ark")
     torch.manual_seed(0)
     speech = build.build_speech_encoder(ctc.encoder, config.spec_augment, len(cmvn[0]), cmvn)
-    path = common.ROOT / "egs/mls/conf/mini/llm.yaml"
-    llm = llama.make_llm(yaml.safe_load(path.read_text(encoding="utf-8"))["vocab_size"], small)
+    llm = llama.make_llm(vocab_size, small)
     adaptor = StackAdaptor(speech.output_dim, llm.dim, config.adaptor.stack_factor)
     parts = {"train_encoder": config.train_encoder}
     ours = SpeechLlm(speech, adaptor, llm, **parts)
+    usual = llama.UsualLlm(speech, adaptor, llm, **parts)
     packed = SpeechLlm(speech, adaptor, llm, packing=True, **parts)
     return {
         common.OURS: ours,
-        PEER: llama.UsualLlm(speech, adaptor, llm, **parts),
+        PEER: usual,
+        IN_MEMORY: usual,
         SAME_STEP: ours,
         PACKED: packed,
         PACKED_FILE_ORDER: packed,
@@ -47,20 +50,29 @@ def make_models(corpus: Path, small: bool) -> dict:
 
 
 def bench(corpus: Path, small: bool) -> list[common.Row]:
+    path = common.ROOT / "egs/mls/conf/mini/llm.yaml"
+    own_size = yaml.safe_load(path.read_text(encoding="utf-8"))["vocab_size"]
     batch_frames = epochs.read_config(TrainLlmConfig, "train_llm.yaml").data.batch_frames
-    models = make_models(corpus, small)
-    optimizer, _ = optim.make(
-        optim.param_groups(models[common.OURS], {}), lr=1e-8, warmup_steps=0, schedule="constant"
-    )
     rows = []
-    for factor in FACTORS:
-        num_frames = (300 if small else batch_frames) * factor
-        plans = epochs.Plans(corpus, 6 if small else epochs.NUM_UTTS, num_frames)
-        rows += compare(models, optimizer, plans, small)
+    for vocab_size in (own_size, LLAMA_VOCAB_SIZE // (100 if small else 1)):
+        models = make_models(corpus, vocab_size, small)
+        if vocab_size != own_size:
+            models = {name: models[name] for name in (common.OURS, PEER, IN_MEMORY)}
+        for factor in FACTORS:
+            num_frames = (300 if small else batch_frames) * factor
+            plans = epochs.Plans(corpus, 6 if small else epochs.NUM_UTTS, num_frames)
+            rows += compare(models, vocab_size, plans, small)
     return rows
 
 
-def compare(models: dict, optimizer, plans: epochs.Plans, small: bool) -> list[common.Row]:
+def compare(models: dict, vocab_size: int, plans: epochs.Plans, small: bool) -> list[common.Row]:
+    """A row for each model but ours.
+
+    Args:
+        models: by what is compared, ours among them.
+    """
+    groups = optim.param_groups(models[common.OURS], {})
+    optimizer, _ = optim.make(groups, lr=1e-8, warmup_steps=0, schedule="constant")
     dataset = LlmDataset(
         plans.manifest,
         lambda row: [0, torch.tensor([llama.BOS_ID])],
@@ -68,6 +80,8 @@ def compare(models: dict, optimizer, plans: epochs.Plans, small: bool) -> list[c
     )
 
     def plan_of(name):
+        if name == IN_MEMORY:
+            return plans.file_order_in_memory
         return plans.ours if name in (common.OURS, PACKED) else plans.file_order
 
     def load(name):
@@ -83,7 +97,7 @@ def compare(models: dict, optimizer, plans: epochs.Plans, small: bool) -> list[c
     return [
         common.make_row(
             "stage5",
-            f"{name}, {plans.seconds} s in a batch",
+            f"{name}, {plans.seconds} s in a batch, vocabulary {vocab_size:,}",
             took[common.OURS],
             took[name],
             worst[name] < epochs.TOLERANCE,
@@ -92,7 +106,8 @@ def compare(models: dict, optimizer, plans: epochs.Plans, small: bool) -> list[c
             f"preset's encoder, frozen, and LLM with LoRA; sums of loss and gradients differ by at "
             f"most {worst[name]:.0e}",
         )
-        for name in (PEER, SAME_STEP, PACKED, PACKED_FILE_ORDER)
+        for name in models
+        if name != common.OURS
     ]
 
 
