@@ -112,13 +112,14 @@ def write_dialogues(root: Path, readings: list, results: list[list]) -> None:
     for reading, utterances in zip(readings, results, strict=True):
         if reading.set_name == "train":
             continue
-        by_question: dict[Question, dict[int, object]] = {}
+        # The same words may be asked as they are and after an instruction, which makes two dialogues.
+        dialogues: dict[tuple[Question, str], dict[int, object]] = {}
         for utt in utterances:
-            by_question.setdefault(utt.sentence.question, {})[utt.sentence.number] = utt
-        for question, spoken_by_number in by_question.items():
+            turn = utt.sentence
+            kind = "instructed" if turn.instruction else "all"
+            dialogues.setdefault((turn.question, kind), {})[turn.number] = utt
+        for (question, kind), spoken_by_number in dialogues.items():
             line = dialogue_line(question, spoken_by_number)
-            is_instructed = any(utt.sentence.instruction for utt in spoken_by_number.values())
-            kind = "instructed" if is_instructed else "all"
             lines.setdefault((reading.set_name, NAMES[kind]), []).append(line)
             if question.kind == "repeat":
                 line = dialogue_line(question, spoken_by_number, reminder=question.answer)

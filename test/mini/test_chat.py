@@ -12,7 +12,8 @@ from speechllm.bin import make_mini_corpus, make_mini_llm
 from speechllm.data.dialogue import Part, Turn, prompt_parts, read_dialogues
 from speechllm.errors import UserError
 from speechllm.mini.chat import ASSISTANT, USER, chat_document, hear
-from speechllm.mini.dialogues import spoken_questions
+from speechllm.mini.corpus import Size, Spoken, plan
+from speechllm.mini.dialogues import spoken_questions, write_dialogues
 from speechllm.mini.documents import EOS_ID
 from speechllm.mini.grammar import spoken
 from speechllm.mini.lessons import draw_jumble, is_out_of_order, lessons, shortened
@@ -191,6 +192,34 @@ def test_the_corpus_has_dialogues_whose_audio_is_there(tmp_path):
     for text in (root / "test/instructed.jsonl").read_text().splitlines():
         (turn,) = json.loads(text)["turns"]
         assert "text" in turn["parts"][0] and "audio" in turn["parts"][1]
+
+
+def test_every_question_that_is_drawn_gets_its_dialogue(tmp_path):
+    """One reader has the same words to say as they are and after an instruction."""
+    sizes = Size(train_seconds=0, dev_utts=200, test_utts=400, speakers=0, seed=1)
+    readings = plan("en", sizes, spoken_questions)
+    results = []
+    for number, reading in enumerate(readings):
+        (tmp_path / reading.set_name).mkdir(exist_ok=True)
+        results.append(
+            [
+                Spoken(f"{number}_1_{i:06d}", turn, "", 0.0, 1.0)
+                for i, turn in enumerate(reading.sentences)
+            ]
+        )
+    write_dialogues(tmp_path, readings, results)
+
+    def dialogues(name):
+        return [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+
+    assert len(dialogues("dev/dialogues.jsonl")) == 200
+    assert len(dialogues("dev/instructed.jsonl")) == 40
+    test, instructed = dialogues("test/dialogues.jsonl"), dialogues("test/instructed.jsonl")
+    assert (len(test), len(instructed)) == (400, 80)
+    assert not any("parts" in turn for dialogue in test for turn in dialogue["turns"])
+    told = [dialogue["turns"][0]["parts"] for dialogue in instructed]
+    told = {f"{text['text']} {audio['transcript']}" for text, audio in told}
+    assert told & {dialogue["turns"][0].get("transcript") for dialogue in test}  # what they share
 
 
 def test_target_logits_are_those_of_the_whole_text(chat_llm):
