@@ -4,9 +4,10 @@ python -m speechllm.bin.check_frozen --model exp/mini/llm --responses exp/mini/r
     --out exp/mini/analysis/frozen.json --results exp/mini data/mini/test/dialogues.jsonl
 
 The logits of the trained model's LLM after the transcripts of dialogues are compared with those of the LLM as it is
-loaded from its name or folder, and its weights with those that wrote the training targets: two folders by a hash of
-their files, two names of the hub by their commits. Where training has left the LLM frozen, a difference is an error;
-a name and a folder cannot be compared, which is a warning.
+loaded from its name or folder; its weights in memory as training began with those as it ended, by hashes that train_llm
+has noted; and the LLM with the one that wrote the training targets: two folders by hashes of their files, two names of
+the hub by their commits. Where training was to leave the LLM frozen, a difference is an error; a name and a folder
+cannot be compared, which is a warning.
 """
 
 import argparse
@@ -45,6 +46,22 @@ def same_logits(llm, other, prompts: list, device) -> list[bool]:
     return found
 
 
+def noted_weights(folder: str) -> dict:
+    """What the training of a frozen LLM has noted of its weights, each None where it has noted nothing."""
+    import json
+
+    from speechllm.bin.train_llm import LLM_WEIGHTS
+
+    path = Path(folder) / LLM_WEIGHTS
+    noted = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    before, after = noted.get("before"), noted.get("after")
+    return {
+        "weights_before_training": before,
+        "weights_after_training": after,
+        "training_kept_weights": before == after if after else None,
+    }
+
+
 def main(argv=None):
     args = get_parser().parse_args(argv)
     import json
@@ -76,12 +93,21 @@ def main(argv=None):
     same = same_logits(model.llm.to(device), base_llm, prompts, device)
     revision = llm_revision(name)
     same_weights = same_revision(about["revision"], revision)
+
+    def told(value: bool | None) -> str:
+        return "unknown" if value is None else str(value)
+
+    learnt = any(key.startswith("llm.") for key in model.checkpoint_state_dict())
+    noted = noted_weights(args.model)
+    kept = None if learnt else noted["training_kept_weights"]
     report = {
         "num_prompts": len(prompts),
         "text_logits_equal": all(same),
         "revision_before": about["revision"],
         "revision_after": revision,
         "revisions_equal": same_weights,  # null: cannot be compared
+        **noted,
+        "training_kept_weights": kept,  # null: nothing is noted, or the LLM has learnt
     }
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(args.out) as file:
@@ -93,14 +119,18 @@ def main(argv=None):
         results.write_results(Path(args.results), results.merge(old, [row]))
     print(
         f"text logits of {len(prompts)} prompts bit by bit as before: {all(same)}; "
-        f"weights as before: {'unknown' if same_weights is None else same_weights}"
+        f"weights as before: {told(same_weights)}; kept in training: {told(kept)}"
     )
     if same_weights is None:
         print(
             f"WARNING: {origin}: these answers are those of {about['model']} ({about['revision']}), which cannot be "
             f"compared with {name} ({revision}); make sure that both are the same LLM"
         )
-    learnt = any(key.startswith("llm.") for key in model.checkpoint_state_dict())
+    if kept is False:
+        raise UserError(
+            f"{args.out}: the LLM {name} was frozen in training, but its weights in memory were others at the end "
+            "than at the start, and what was trained fits those; train again"
+        )
     if not learnt and not (all(same) and same_weights is not False):
         raise UserError(
             f"{args.out}: the LLM {name} was frozen in training, but is not what it was before; restore "

@@ -4,9 +4,13 @@ python -m speechllm.bin.train_llm --config conf/mini/train_llm.yaml --llm_name e
     --encoder exp/mini/ctc --train_dir data/mini/train --valid_dir data/mini/dev --exp_dir exp/mini/llm
 """
 
+from contextlib import contextmanager
+
 from speechllm.bin import cli
 from speechllm.bin.decode import check
 from speechllm.config import DecodeConfig, TrainCtcConfig, TrainLlmConfig, from_dict
+
+LLM_WEIGHTS = "llm_weights.json"  # in the experiment folder, of an LLM that does not learn
 
 
 def get_parser(argv=None):
@@ -64,6 +68,44 @@ def check_responses(train_dir: str, config: TrainLlmConfig, llm_name: str) -> st
             f"compared with --llm_name {llm_name} ({revision}); make sure that both are the same LLM"
         )
     return ""
+
+
+@contextmanager
+def noting_weights(llm, exp_dir: str, overwrite: bool, setup):
+    """Note in the experiment folder what an LLM of which nothing learns is before and after a training.
+
+    A run that goes on keeps what it noted when it began; one that began without a note gets none.
+    """
+    import json
+    from pathlib import Path
+
+    from speechllm.data.tables import atomic_write
+    from speechllm.train import checkpoint, distributed
+
+    if any(p.requires_grad for p in llm.parameters()):
+        yield
+        return
+    path = Path(exp_dir) / LLM_WEIGHTS
+
+    def write(weights: dict):
+        with atomic_write(path) as file:
+            json.dump(weights, file, indent=1)
+
+    def note_start(before: str):
+        if overwrite or not (path.parent / "last").exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write({"before": before, "after": None})
+
+    def note_end(after: str):
+        weights = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if weights.get("after", "") is None:
+            write(weights | {"after": after})
+
+    before = checkpoint.digest(llm, keep=setup.is_main)
+    distributed.from_main(lambda: note_start(before), setup)
+    yield
+    after = checkpoint.digest(llm, keep=setup.is_main)
+    distributed.from_main(lambda: note_end(after), setup)
 
 
 def main(argv=None):
@@ -172,7 +214,8 @@ def main(argv=None):
     scales = {"speech": config.encoder_lr_scale} if config.train_encoder else {}
     scales |= {"soft_text": config.soft_text_lr_scale} if config.soft_text else {}
     scales = {name: scale for name, scale in scales.items() if scale != 1.0}
-    with tempfile.TemporaryDirectory() as folder:
+    noting = noting_weights(model.llm, args.exp_dir, args.overwrite, setup)
+    with tempfile.TemporaryDirectory() as folder, noting:
         tokenizer.save(Path(folder) / "tokenizer")
         files = {
             "units.model": encoder_path / "units.model",

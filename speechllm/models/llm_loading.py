@@ -106,25 +106,31 @@ def llm_source(name: str) -> str:
     return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
-def llm_revision(name: str) -> str:
-    """Which weights a Hugging Face name or folder stands for: the commit, or a hash of the folder's weight files."""
-    if not Path(name).is_dir():
-        return str(getattr(load_llm_config(name), "_commit_hash", None))
+def digest_of_files(paths) -> str:
     digest = hashlib.sha256()
-    for path in sorted([*Path(name).glob("*.safetensors"), *Path(name).glob("*.bin")]):
+    for path in paths:
         with open(path, "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     return f"sha256:{digest.hexdigest()}"
 
 
-def same_revision(one: str, other: str) -> bool | None:
-    """Whether two results of ``llm_revision`` are of the same weights; None where that cannot be told.
+def llm_revision(name: str) -> str:
+    """Which LLM a Hugging Face name or folder stands for: the commit, or hashes of weight files and of config.json."""
+    if not Path(name).is_dir():
+        return str(getattr(load_llm_config(name), "_commit_hash", None))
+    folder = Path(name)
+    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    return ",".join(digest_of_files(paths) for paths in (weights, folder.glob("config.json")))
 
-    A name of the hub has a commit and a folder a hash of its files, so one of each cannot be compared; nor can a name
-    whose commit is not known.
+
+def same_revision(one: str, other: str) -> bool | None:
+    """Whether two results of ``llm_revision`` are of the same LLM; None where that cannot be told.
+
+    A name of the hub has a commit and a folder hashes of its files, so one of each cannot be compared; nor can a name
+    whose commit is not known. Folders are compared by what both have: an older version noted the weights alone.
     """
     is_folder = [revision.startswith("sha256:") for revision in (one, other)]
     if "None" in (one, other) or is_folder[0] != is_folder[1]:
         return None
-    return one == other
+    return all(a == b for a, b in zip(one.split(","), other.split(","), strict=False))

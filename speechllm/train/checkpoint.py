@@ -1,5 +1,6 @@
 """What a checkpoint holds, and folders that are replaced whole or not at all."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -52,6 +53,21 @@ def snapshot(state: Mapping[str, Tensor], keep: bool = True) -> dict[str, Tensor
         if keep:
             copies[name] = value.detach().to("cpu", copy=True).contiguous()
     return copies
+
+
+def digest(model: nn.Module, keep: bool = True) -> str:
+    """SHA-256 of all its weights, one tensor after the other; "" where it is not kept.
+
+    As for ``snapshot``, every process must call it under FSDP. How the model is spread does not matter.
+    """
+    found = hashlib.sha256()
+    with torch.no_grad():
+        for name, value in sorted(model.state_dict().items()):
+            value = _whole(value)
+            if keep:
+                found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+                found.update(value.cpu().reshape(-1).view(torch.uint8).numpy())
+    return f"sha256:{found.hexdigest()}" if keep else ""
 
 
 def _whole(value):

@@ -1,5 +1,6 @@
 """What stops the training of an LLM before anything large is loaded, or is said about it."""
 
+import hashlib
 import json
 
 import pytest
@@ -60,6 +61,24 @@ def test_answers_of_another_llm_are_refused_where_that_can_be_told(
     warning = train_llm.check_responses(str(tmp_path), config, "hearer")
     told = f"those of giver ({gave}), which cannot be compared with --llm_name hearer ({hears})"
     assert (told in warning) if same is None else warning == ""
+
+
+def test_folders_are_told_apart_by_weights_and_config_and_older_notes_by_weights(tmp_path):
+    def revision(name, weights, config):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(weights)
+        (folder / "config.json").write_text(config)
+        return llm_loading.llm_revision(str(folder))
+
+    one, same = revision("one", b"1", "{}"), revision("same", b"1", "{}")
+    assert one == same and llm_loading.same_revision(one, same) is True
+    assert llm_loading.same_revision(one, revision("weights", b"2", "{}")) is False
+    other_config = revision("config", b"1", '{"rope_theta": 1}')
+    assert llm_loading.same_revision(one, other_config) is False
+    older = f"sha256:{hashlib.sha256(b'1').hexdigest()}"  # as responses.json had it
+    assert llm_loading.same_revision(older, one) is llm_loading.same_revision(one, older) is True
+    assert llm_loading.same_revision(older, revision("third", b"3", "{}")) is False
 
 
 def test_a_training_set_that_no_llm_has_answered_is_not_checked(tmp_path):

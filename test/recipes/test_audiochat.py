@@ -75,6 +75,7 @@ def test_all_stages_end_in_a_results_table(finished):
     assert frozen["text_logits_equal"] is True
     assert frozen["revision_before"] == frozen["revision_after"]
     assert frozen["revisions_equal"] is True
+    assert frozen["training_kept_weights"] is True
 
 
 def test_answers_do_not_depend_on_the_batches(finished, tmp_path):

@@ -147,3 +147,15 @@ def test_recovery_from_every_state_a_kill_can_leave(tmp_path, left, now):
     checkpoint.recover(tmp_path / "last")
     assert [p.name for p in tmp_path.iterdir()] == (["last"] if now else [])
     assert now is None or (tmp_path / "last" / "content").read_text() == now
+
+
+def test_a_digest_tells_apart_what_equality_may_not(model):
+    once = checkpoint.digest(model.to(torch.bfloat16))
+    assert once == checkpoint.digest(model) != checkpoint.digest(model.float())
+    weight = model.to(torch.bfloat16).frozen.linear.weight
+    with torch.no_grad():
+        weight[0, 0] = 0.0
+        zero = checkpoint.digest(model)
+        weight[0, 0] = -0.0
+    assert len({once, zero, checkpoint.digest(model)}) == 3
+    assert checkpoint.digest(model, keep=False) == ""

@@ -142,6 +142,12 @@ def test_speech_llm_learns_the_same_with_ddp_and_fsdp(two):
             assert a[name] == pytest.approx(b[name], rel=1e-3), name
 
 
+def test_a_model_that_is_shared_out_has_the_digest_of_the_whole(two):
+    before, after = (two / "digests_0").read_text().split("\n")
+    assert before == after and before.startswith("sha256:")
+    assert (two / "digests_1").read_text() == f"{before}\n"
+
+
 def test_two_processes_pretrain_an_encoder_as_one(two, tmp_path):
     ctc_with_muon(tmp_path, distributed.Setup())
     assert_same(last(two / "ctc_2"), last(tmp_path / "ctc_1"), rtol=0, atol=1e-5)

@@ -12,7 +12,7 @@ from helpers import EOS_ID, llm_batch, tiny_ctc_model, tiny_llama, tiny_speech_l
 from speechllm.bin.training import hidden_matrices
 from speechllm.decode.llm import greedy
 from speechllm.errors import UserError
-from speechllm.train import distributed, optim
+from speechllm.train import checkpoint, distributed, optim
 from speechllm.train.loop import train
 from speechllm.train.muon import MuonAdamW
 
@@ -120,6 +120,16 @@ def speech_llm(out: Path, setup, parallel: str):
     )
 
 
+def digests(out: Path, setup):
+    """Of a frozen LLM before it is shared out, and after its whole model has run."""
+    llm = tiny_llama()
+    found = [checkpoint.digest(llm)]
+    model = distributed.wrap(tiny_speech_llm(llm), setup, "fsdp")
+    model(**llm_batch())[0].backward()
+    found.append(checkpoint.digest(llm, keep=setup.is_main))
+    (out / f"digests_{setup.rank}").write_text("\n".join(found))
+
+
 def ctc_with_muon(out: Path, setup):
     """The encoder's pretraining of the mini preset: Muon, flat start, four micro-batches a step."""
     model = tiny_ctc_model(dropout=0.0)
@@ -176,6 +186,7 @@ def main(out: Path):
     frozen_in_bf16(out, setup)
     speech_llm(out, setup, "ddp")
     speech_llm(out, setup, "fsdp")
+    digests(out, setup)
     ctc_with_muon(out, setup)
     distributed.close()
 

@@ -1,0 +1,143 @@
+"""A tiny chat LLM learns to listen, is looked at before and after, and is found out where training has changed it."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+import yaml
+
+from helpers import make_number_set, tiny_llama
+from speechllm.bin import check_frozen, make_mini_llm, train_llm, training
+from speechllm.build import build_ctc_model
+from speechllm.config import ConformerConfig, TrainCtcConfig
+from speechllm.data import tokenizer
+from speechllm.errors import UserError
+from speechllm.mini import chat as mini_chat
+from speechllm.models.llm_loading import llm_revision
+from speechllm.train import checkpoint
+from speechllm.train.distributed import Setup
+
+TEXTS = {"s-a": "1 2 3", "s-b": "2 1", "s-c": "3 3 1"}
+SIZES = ["--chat", "true", "--max_steps", "1", "--dim", "32", "--ffn_dim", "48"]
+SIZES += ["--vocab_size", "700", "--batch_tokens", "300"]
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """A folder with what a training starts from."""
+    folder = tmp_path_factory.mktemp("parts")
+    for name in ("train", "dev"):
+        make_number_set(folder / name, TEXTS)
+    llm = ["--text", str(folder / "train/text"), "--out", str(folder / "chat_llm")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mini_chat, "TOKENIZER_LESSONS", 500)
+        make_mini_llm.main([*llm, *SIZES])
+    units = tokenizer.train(TEXTS.values(), folder / "units.model", 6)
+    encoder = ConformerConfig(dim=16, num_layers=1, num_heads=2, ffn_dim=32, subsampling_channels=4)
+    config = TrainCtcConfig(encoder=encoder)
+    ctc = build_ctc_model(config, units.vocab_size, num_mel_bins=2)
+    saved = {"model": "ctc", "num_mel_bins": 2, "num_units": units.vocab_size}
+    text = yaml.safe_dump(saved | {"config": asdict(config)})
+    files = {"units.model": folder / "units.model"}
+    checkpoint.write(folder / "ctc/best", ctc.state_dict(), text, files)
+    about = {"model": "chat_llm", "revision": llm_revision(str(folder / "chat_llm"))}
+    about["settings"] = {"prompt": "{audio}", "system": ""}
+    (folder / "train/responses.json").write_text(json.dumps(about))
+    dialogue = {"id": "a", "turns": [{"role": "user", "text": "who sells bread"}]}
+    (folder / "dialogues.jsonl").write_text(json.dumps(dialogue) + "\n")
+    return folder
+
+
+def train(parts, exp_dir, *options):
+    options = ["--chat", "true", "--prompt", "{audio}", "--optim.max_steps", "1", *options]
+    paths = {"train_dir": "train", "valid_dir": "dev", "encoder": "ctc", "llm_name": "chat_llm"}
+    for name, path in paths.items():
+        options += [f"--{name}", str(parts / path)]
+    train_llm.main([*options, "--exp_dir", str(exp_dir)])
+
+
+def check(parts, exp_dir) -> dict:
+    """The report, and under "error" what the command ended with."""
+    out = exp_dir / "frozen.json"
+    options = ["--model", exp_dir, "--responses", parts / "train", "--out", out]
+    error = ""
+    try:
+        check_frozen.main([str(word) for word in (*options, parts / "dialogues.jsonl")])
+    except UserError as caught:
+        error = str(caught)
+    return json.loads(out.read_text()) | {"error": error}
+
+
+def change(llm):
+    with torch.no_grad():
+        next(llm.parameters())[0, 0] += 1e-3
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_frozen_llm_that_training_has_changed_in_memory_is_found_out(
+    parts, tmp_path, monkeypatch, changed
+):
+    run = training.run_training
+
+    def run_and_change(model, *args):
+        run(model, *args)
+        if changed:
+            change(model.llm)
+
+    monkeypatch.setattr(training, "run_training", run_and_change)
+    train(parts, tmp_path / "llm", "--lora.rank", "0")
+    report = check(parts, tmp_path / "llm")
+    assert report["text_logits_equal"] and report["revisions_equal"]  # of the same folder twice
+    before, after = report["weights_before_training"], report["weights_after_training"]
+    assert before.startswith("sha256:") and (before != after) is changed
+    assert report["training_kept_weights"] is not changed
+    assert ("its weights in memory were others at the end" in report["error"]) is changed
+
+
+def test_an_llm_that_learns_has_no_note(parts, tmp_path):
+    train(parts, tmp_path / "llm", "--lora.rank", "2")
+    assert not (tmp_path / "llm" / train_llm.LLM_WEIGHTS).exists()
+    report = check(parts, tmp_path / "llm")
+    assert report["training_kept_weights"] is None and not report["error"]
+
+
+def noted(exp_dir, llm, train_it, overwrite=False):
+    """What is noted after a training that ``train_it`` stands for."""
+    with train_llm.noting_weights(llm, str(exp_dir), overwrite, Setup()):
+        train_it(llm)
+    path = exp_dir / train_llm.LLM_WEIGHTS
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def killed(llm):
+    raise KeyboardInterrupt
+
+
+def nothing(llm):
+    pass
+
+
+def test_a_run_that_goes_on_is_compared_with_its_beginning(tmp_path):
+    base = checkpoint.digest(tiny_llama())
+    with pytest.raises(KeyboardInterrupt):
+        noted(tmp_path, tiny_llama(), killed)
+    (tmp_path / "last").mkdir()
+    assert noted(tmp_path, tiny_llama(), nothing) == {"before": base, "after": base}
+    for llm in (tiny_llama(), tiny_llama(seed=1)):  # finished: nothing is trained, nothing noted
+        assert noted(tmp_path, llm, change) == {"before": base, "after": base}
+    again = noted(tmp_path, tiny_llama(), change, overwrite=True)
+    assert again["before"] == base != again["after"]
+
+
+def test_a_run_that_goes_on_with_another_llm_differs_from_its_beginning(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        noted(tmp_path, tiny_llama(), killed)
+    (tmp_path / "last").mkdir()
+    found = noted(tmp_path, tiny_llama(seed=1), nothing)
+    assert found["before"] != found["after"] == checkpoint.digest(tiny_llama(seed=1))
+
+
+def test_a_run_that_began_without_a_note_gets_none(tmp_path):
+    (tmp_path / "last").mkdir()
+    assert noted(tmp_path, tiny_llama(), nothing) is None
