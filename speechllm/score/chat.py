@@ -15,6 +15,7 @@ from speechllm.score.evaluate import ALL, AVERAGE
 from speechllm.score.inputs import read_table
 from speechllm.score.metrics import ErrorRate, prepare
 from speechllm.score.normalize import split_words
+from speechllm.score.perplexity import perplexity_of_sums
 from speechllm.score.results import replace_text
 
 SYSTEMS = ("text", "cascade", "audio", "cascade-llm")
@@ -100,14 +101,13 @@ def read_answers(folder: Path, dialogue_ids: list[str]) -> list[Answer]:
 class Share:
     """A quotient of sums: statistics (U, 2) are what is counted and out of how much."""
 
-    def __init__(self, scale: float = 1.0, exponential: bool = False):
-        self.scale, self.exponential = scale, exponential
+    def __init__(self, scale: float = 1.0):
+        self.scale = scale
 
     def value(self, sums: np.ndarray) -> np.ndarray:
         """Map (..., 2) to (...)."""
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            share = sums[..., 0] / sums[..., 1]
-        return np.exp(share) if self.exponential else self.scale * share
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.scale * (sums[..., 0] / sums[..., 1])
 
 
 def statistics(questions: list[Question], answers: list[Answer], system: str, lang: str) -> dict:
@@ -128,7 +128,7 @@ def statistics(questions: list[Question], answers: list[Answer], system: str, la
         found["accuracy"] = np.stack([right, np.ones(len(right))], 1), Share(100.0).value
     compared = all(a.reference is not None for a in answers)
     if compared:
-        found["perplexity"] = np.stack([nll, sizes], 1), Share(exponential=True).value
+        found["perplexity"] = np.stack([nll, sizes], 1), perplexity_of_sums
     if compared and system != "text":
         same = [is_same(a.text, a.reference, lang) for a in answers]
         found["agreement"] = np.stack([same, np.ones(len(same))], 1), Share(100.0).value

@@ -16,7 +16,13 @@ def perplexity(token_nlls: Iterable[Sequence[float]]) -> float:
         ValueError: there is no token.
     """
     nlls = [np.asarray(nll, dtype=np.float64).ravel() for nll in token_nlls]
-    num_tokens = sum(len(nll) for nll in nlls)
-    if num_tokens == 0:
+    sums = np.array([sum(nll.sum() for nll in nlls), sum(len(nll) for nll in nlls)])
+    if sums[1] == 0:
         raise ValueError("perplexity of no token")
-    return float(np.exp(sum(nll.sum() for nll in nlls) / num_tokens))
+    return float(perplexity_of_sums(sums))
+
+
+def perplexity_of_sums(sums: np.ndarray) -> np.ndarray:
+    """Map (..., 2), the sum of -log p and the number of tokens, to perplexities (...); of no token it is nan."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.exp(sums[..., 0] / sums[..., 1])

@@ -15,6 +15,7 @@ from speechllm.score.chat import (
     read_answers,
     write_answers,
 )
+from speechllm.score.perplexity import perplexity
 from speechllm.score.table import render_set
 
 QUESTIONS = [
@@ -57,6 +58,14 @@ def test_values_are_those_worked_out_by_hand(values):
     assert 0 < values["audio", "chrf", "en"]["value"] < 100
     low, high = (values["audio", "accuracy", "en"][k] for k in ("low", "high"))
     assert 0 <= low < 66.6667 < high <= 100
+
+
+def test_perplexity_is_that_of_the_definition_for_all():
+    nlls = [(0.1, 2.5, 0.3), (1.7,), (0.2, 0.4)]
+    found = [dataclasses.replace(a, nll=n) for a, n in zip(answers("abc"), nlls, strict=True)]
+    rows = chat_rows(QUESTIONS, {("audio", "en"): found}, "en", num_samples=50)
+    (value,) = {row["value"] for row in rows if row["metric"] == "perplexity"}
+    assert value == round(perplexity(nlls), 4) == round(math.exp(5.2 / 6), 4)
 
 
 def test_without_text_prompts_only_right_answers_are_counted():
