@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from speechllm.bin import cli
+from speechllm.score.answers import MATCHES
 
 
 def get_parser():
@@ -26,6 +27,13 @@ def get_parser():
     parser.add_argument("--set", required=True, help="name of the set in the tables")
     parser.add_argument("--columns", default="", help="folders of one set under several conditions")
     parser.add_argument("--lang", default="en", help="language of the answers (%(default)s)")
+    parser.add_argument(
+        "--match",
+        default="exact",
+        choices=MATCHES,
+        help="which answers are right: those that are the expected one or an alias (%(default)s), or "
+        "in which one stands as whole words, as in sentences of a chat LLM",
+    )
     parser.add_argument(
         "--out", type=Path, required=True, help="folder of results.json and RESULTS.md"
     )
@@ -79,13 +87,15 @@ def main(argv=None):
                 raise UserError(
                     f"{dialogue.where}: {system} has answered other speech ({column}); run converse again"
                 )
-    rows = [row | {"set": args.set} for row in chat_rows(questions, answers, args.lang)]
+    rows = chat_rows(questions, answers, args.lang, match=args.match)
+    rows = [row | {"set": args.set} for row in rows]
     sets = [args.set]
     if not columns:
         plain = {system: answers[system, args.lang] for system in systems}
         rows += [row | {"set": args.set} for row in count_rows(plain, args.lang)]
         sets.append(f"{args.set} by kind")
-        rows += [row | {"set": sets[1]} for row in kind_rows(questions, plain, args.lang)]
+        of_kinds = kind_rows(questions, plain, args.lang, args.match)
+        rows += [row | {"set": sets[1]} for row in of_kinds]
     made_by = {"commit": git_commit(), "command": read_commands(args.commands, argv, "score_chat")}
     old = results.read_results(args.out / "results.json")
     rows = results.merge(old, [row | made_by for row in rows])

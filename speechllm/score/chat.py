@@ -110,7 +110,13 @@ class Share:
             return self.scale * (sums[..., 0] / sums[..., 1])
 
 
-def statistics(questions: list[Question], answers: list[Answer], system: str, lang: str) -> dict:
+def statistics(
+    questions: list[Question],
+    answers: list[Answer],
+    system: str,
+    lang: str,
+    match: str = "exact",
+) -> dict:
     """Per metric its statistics (U, K) and what turns their sum into a value.
 
     Perplexity is exp of the mean -log p of a token of the text prompt's answers, their ends included; kl the mean
@@ -122,7 +128,7 @@ def statistics(questions: list[Question], answers: list[Answer], system: str, la
     found = {}
     if all(question.answer for question in questions):
         right = [
-            is_right(a.text, q.answer, q.aliases, lang)
+            is_right(a.text, q.answer, q.aliases, lang, match)
             for q, a in zip(questions, answers, strict=True)
         ]
         found["accuracy"] = np.stack([right, np.ones(len(right))], 1), Share(100.0).value
@@ -151,16 +157,18 @@ def chat_rows(
     lang: str,
     baseline: str = "cascade",
     num_samples: int = significance.NUM_SAMPLES,
+    match: str = "exact",
 ) -> list[dict]:
     """Rows for results.json, with intervals by bootstrap over dialogues.
 
     Args:
         answers: of each system, and column of the table that it belongs to.
         baseline: the system that right answers are compared with, in rows "accuracy_vs_<baseline>": points.
+        match: which answers are right, see ``is_right``; rows of right answers note it where it is not "exact".
     """
     cells: dict[tuple[str, str], dict[str, tuple]] = {}
     for (system, column), found in answers.items():
-        for metric, (stats, value) in statistics(questions, found, system, lang).items():
+        for metric, (stats, value) in statistics(questions, found, system, lang, match).items():
             sums = significance.resampled_sums(stats, num_samples=num_samples)
             cell = float(value(stats.sum(0))), value(sums), len(stats)
             cells.setdefault((system, metric), {})[column] = cell
@@ -173,6 +181,7 @@ def chat_rows(
         for column, (value, samples, size) in by_column.items():
             row = {"system": system, "lang": column, "num_utts": size}
             row["normalised"] = metric in ("accuracy", "agreement", "wer")
+            row |= {"match": match} if metric == "accuracy" and match != "exact" else {}
             rows.append(row | {"metric": metric} | numbers(value, samples))
             if column in base and system != baseline:
                 change = numbers(value - base[column][0], samples - base[column][1])
@@ -180,7 +189,9 @@ def chat_rows(
     return rows
 
 
-def kind_rows(questions: list[Question], answers: dict[str, list[Answer]], lang: str) -> list[dict]:
+def kind_rows(
+    questions: list[Question], answers: dict[str, list[Answer]], lang: str, match: str = "exact"
+) -> list[dict]:
     """Rows of right answers with the kinds of questions as columns."""
     rows = []
     kinds = {question.kind for question in questions if question.kind}
@@ -190,7 +201,7 @@ def kind_rows(questions: list[Question], answers: dict[str, list[Answer]], lang:
         of_kind = {(system, kind): [found[i] for i in chosen] for system, found in answers.items()}
         rows += [
             row
-            for row in chat_rows(some, of_kind, lang, baseline="")
+            for row in chat_rows(some, of_kind, lang, baseline="", match=match)
             if row["metric"] == "accuracy" and row["lang"] == kind
         ]
     return rows

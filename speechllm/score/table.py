@@ -97,10 +97,17 @@ def _score_table(rows: list[dict], metric: str, published: list[dict]) -> list[s
 
 def _about_table(rows: list[dict]) -> str:
     if any(row["metric"] in CHAT_UNITS for row in rows):
-        return (
-            "Answers are compared in lower case without punctuation. avg: plain mean over the columns."
-            " In brackets: 95 % bootstrap interval, by dialogue. against: difference in points."
+        sentences = ["Answers are compared in lower case without punctuation."]
+        if names := _unique(row["system"] for row in rows if row.get("match") == "contains"):
+            sentences.append(
+                f"Right answers of {', '.join(names)}: what is expected stands in them as whole words"
+                " (--match contains)."
+            )
+        sentences.append(
+            "avg: plain mean over the columns. In brackets: 95 % bootstrap interval, by dialogue."
+            " against: difference in points."
         )
+        return " ".join(sentences)
     sentences = []
     if any(row["metric"] in ERROR_METRICS for row in rows):
         sentences.append("Error rates: both sides in lower case without punctuation, unless raw.")

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from speechllm.bin import score_chat
 from speechllm.errors import UserError
 from speechllm.score.chat import (
     Answer,
@@ -16,6 +17,7 @@ from speechllm.score.chat import (
     write_answers,
 )
 from speechllm.score.perplexity import perplexity
+from speechllm.score.results import read_results
 from speechllm.score.table import render_set
 
 QUESTIONS = [
@@ -97,6 +99,31 @@ def test_kinds_and_useless_answers_are_counted():
     assert kinds == {"count": 50, "scene": 0}
     counts = {r["metric"]: r["value"] for r in count_rows(found, "en")}
     assert counts == {"empty": 1, "looping": 1, "truncated": 0}
+
+
+def test_answers_in_sentences_are_right_where_that_is_asked_for_and_noted(tmp_path, capsys):
+    (tmp_path / "d.jsonl").write_text(
+        '{"id": "a", "turns": [{"role": "user", "text": "who"}], "answer": "the cat", "kind": "x"}\n'
+        '{"id": "b", "turns": [{"role": "user", "text": "when"}], "answer": "today", "kind": "y"}\n'
+    )
+    given = [Answer(text, "ok", None, (), (), (), ()) for text in ("It was the cat.", "On Sunday.")]
+    write_answers(tmp_path / "decode/text/test", ["a", "b"], given)
+    options = ["--decode", tmp_path / "decode", "--set", "test", "--out", tmp_path]
+    found = []
+    for match in ([], ["--match", "contains"], ["--match", "exact"]):
+        score_chat.main([str(word) for word in (*options, *match, tmp_path / "d.jsonl")])
+        rows = read_results(tmp_path / "results.json")
+        right = [row for row in rows if row["metric"] == "accuracy"]
+        of_set = {row["set"]: row["value"] for row in right if row["lang"] in ("en", "x")}
+        noted = {row.get("match") for row in right}
+        told = "Right answers of text: what is expected stands in them as whole words"
+        assert (told in (tmp_path / "RESULTS.md").read_text()) == ("contains" in noted)
+        assert (told in capsys.readouterr().out) == ("contains" in noted)
+        found.append((of_set, noted))
+    exact = {"test": 0, "test by kind": 0}, {None}
+    assert found == [exact, ({"test": 50, "test by kind": 100}, {"contains"}), exact]
+    with pytest.raises(SystemExit):
+        score_chat.main([str(word) for word in (*options, "--match", "near", tmp_path / "d")])
 
 
 def test_answers_are_read_as_they_were_written(tmp_path):
