@@ -66,7 +66,7 @@ fi
 
 base_llm=${llm:-${exp}/chat_llm} own_llm=$([ -n "${llm}" ] || echo "${exp}/chat_llm") # made here, where none is named
 if run_stage 3 "train tokenizer" "${data}/train/text" "${conf}"/{tokenizer.yaml,llm.yaml?} -- "${llm}" "${mini_llm_opts}"; then
-    [ -z "${llm}" ] || python -m speechllm.bin.check_llm --chat "${llm}"
+    [ -z "${llm}" ] || python -m speechllm.bin.check_llm --config "${conf}/train_llm.yaml" ${llm_opts} "${llm}"
     python -m speechllm.bin.train_tokenizer --config "${conf}/tokenizer.yaml" --text "${data}/train/text" --out "${exp}/units.model"
     [ -n "${llm}" ] || ${train_cmd} "${exp}/log/chat_llm.log" python -m speechllm.bin.make_mini_llm \
         --config "${conf}/llm.yaml" --text "${data}/train/text" --out "${base_llm}" ${mini_llm_opts}

@@ -65,7 +65,7 @@ fi
 
 base_llm=${llm:-${exp}/base_llm} own_llm=$([ -n "${llm}" ] || echo "${exp}/base_llm") # made here, where none is named
 if run_stage 3 "train tokenizer" "${data}/train"/text{,.src} "${conf}"/{tokenizer.yaml,llm.yaml?} -- "${llm}" "${langs}" "${mini_llm_opts}"; then
-    [ -z "${llm}" ] || python -m speechllm.bin.check_llm "${llm}"
+    [ -z "${llm}" ] || python -m speechllm.bin.check_llm --config "${conf}/train_llm.yaml" ${llm_opts} "${llm}"
     python -m speechllm.bin.train_tokenizer --config "${conf}/tokenizer.yaml" --text "${data}/train/text" --out "${exp}/text.model"
     python -m speechllm.bin.train_tokenizer --config "${conf}/tokenizer.yaml" --text "${data}/train/text.src" --out "${exp}/units.model"
     [ -n "${llm}" ] || ${train_cmd} "${exp}/log/base_llm.log" python -m speechllm.bin.make_mini_llm --config "${conf}/llm.yaml" \

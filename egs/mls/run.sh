@@ -66,7 +66,7 @@ fi
 base_llm=${llm:-${exp}/base_llm} own_llm=$([ -n "${llm}" ] || echo "${exp}/base_llm") # made here, where none is named
 if run_stage 3 "train tokenizer" "${data}/train/text" "conf/${preset}"/{tokenizer.yaml,llm.yaml?} \
     -- "${llm}" "${langs}" "${mini_llm_opts}"; then
-    [ -z "${llm}" ] || python -m speechllm.bin.check_llm "${llm}"
+    [ -z "${llm}" ] || python -m speechllm.bin.check_llm --config "conf/${preset}/train_llm.yaml" ${llm_opts} "${llm}"
     python -m speechllm.bin.train_tokenizer --config "conf/${preset}/tokenizer.yaml" --text "${data}/train/text" --out "${exp}/units.model"
     [ -n "${llm}" ] || ${train_cmd} "${exp}/log/base_llm.log" python -m speechllm.bin.make_mini_llm --config "conf/${preset}/llm.yaml" \
         --langs "${langs}" --text "${data}/train/text" --out "${base_llm}" ${mini_llm_opts}

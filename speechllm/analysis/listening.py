@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable
 
 import torch
@@ -10,17 +11,28 @@ SILENCE = math.log(torch.finfo(torch.float32).eps)  # Kaldi's filterbank of digi
 
 
 def with_other_audio(rows: list) -> list:
-    """Every row of a manifest with the features of another: that which stands half of the list further on.
+    """Every row of a manifest with the features of another in its language, which by itself would tell a lot.
+
+    It is that which stands half of the language's rows further on. Rows that are alone in their language share their
+    audio out among themselves; where one is left over, it hears the first row of all.
 
     Raises:
         ValueError: there is one row only.
     """
     if len(rows) < 2:
         raise ValueError("one utterance alone has no other's audio")
-    shift = len(rows) // 2
+    langs = Counter(row.lang for row in rows)
+    groups = {}
+    for i, row in enumerate(rows):
+        groups.setdefault(row.lang if langs[row.lang] > 1 else None, []).append(i)
+    heard = list(rows)
+    for group in groups.values():
+        shift = len(group) // 2
+        for i, other in zip(group, group[shift:] + group[:shift], strict=True):
+            heard[i] = rows[other if other != i else int(i == 0)]
     return [
         dataclasses.replace(row, ark=other.ark, offset=other.offset, num_frames=other.num_frames)
-        for row, other in zip(rows, rows[shift:] + rows[:shift], strict=True)
+        for row, other in zip(rows, heard, strict=True)
     ]
 
 

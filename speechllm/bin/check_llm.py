@@ -1,35 +1,37 @@
-"""Look whether an LLM can be loaded, before hours of work that come before it: its config and its tokenizer.
+"""Look whether an LLM can be loaded, and used as a training wants it, before hours of work that come before that.
 
-python -m speechllm.bin.check_llm meta-llama/Llama-2-7b-hf
-python -m speechllm.bin.check_llm --chat meta-llama/Llama-2-7b-chat-hf  # and that its chat template takes audio
+Its config and its tokenizer are read, not its weights.
+
+python -m speechllm.bin.check_llm --config conf/paper/train_llm.yaml meta-llama/Llama-2-7b-hf
 """
 
-import argparse
-
 from speechllm.bin import cli
+from speechllm.config import TrainLlmConfig
 
 
-def get_parser():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def get_parser(argv=None):
+    parser = cli.config_parser(__doc__, TrainLlmConfig, argv)
     parser.add_argument("name", help="Hugging Face name or folder")
-    parser.add_argument("--chat", action="store_true", help="it has to have a chat template")
     return parser
 
 
 def main(argv=None):
-    args = get_parser().parse_args(argv)
+    config, args = cli.parse(get_parser(argv), TrainLlmConfig, argv)
     from speechllm import build
     from speechllm.data.dialogue import Part, Turn
+    from speechllm.models.llm import refuse_4d_mask, why_no_4d_mask
     from speechllm.models.llm_loading import load_llm_config
     from speechllm.models.llm_tokenizer import LlmTokenizer
 
-    config, tokenizer = load_llm_config(args.name), LlmTokenizer(args.name)
-    if args.chat:
+    build.check_llm_training(config)
+    llm_config, tokenizer = load_llm_config(args.name), LlmTokenizer(args.name)
+    if config.chat:
         spoken = Turn("user", (Part(audio="audio"),))
         build.build_chat_template("{audio}", tokenizer).parts_of((spoken,))
-    print(f"{args.name}: {config.model_type}, {len(tokenizer):,} tokens")
+    prefix = config.speech_attention == "prefix"
+    if (prefix or config.packing) and (why := why_no_4d_mask(llm_config)):
+        refuse_4d_mask(llm_config.model_type, why, config.packing)
+    print(f"{args.name}: {llm_config.model_type}, {len(tokenizer):,} tokens")
 
 
 if __name__ == "__main__":

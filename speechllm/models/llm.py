@@ -1,6 +1,6 @@
 """Hugging Face causal language models behind a narrow interface: embed, hidden states, logits, cached steps.
 
-What happens inside an LLM of transformers, and to peft's adapters in it, is known here alone; ``llm_loading`` finds it.
+What an LLM of transformers computes, and peft's adapters in it, is known here alone; ``llm_loading`` opens one by name.
 """
 
 import math
@@ -18,7 +18,7 @@ from transformers.cache_utils import DynamicLayer
 
 from speechllm.errors import UserError
 from speechllm.models.lengths import lens_to_mask
-from speechllm.models.masks import pad_tokens, span_mask
+from speechllm.models.masks import pad_tokens, read_mask, span_mask
 
 # Attention matrices by their names in the families that have been tried; the first set found is used.
 ATTENTION_TARGETS = (
@@ -43,7 +43,8 @@ class RoomyLayer(DynamicLayer):
     """Keys and values (B, heads, L, D) of a layer, in tensors with room for more columns.
 
     To read a token writes that token's column; transformers' own layer copies all that was read before. Its
-    ``crop`` does for this one as well, since what is cropped is written over.
+    ``crop`` does for this one as well, since what is cropped is written over. What would move ``keys`` and ``values``
+    without the room that they lie in is refused.
     """
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs):
@@ -75,6 +76,19 @@ class RoomyLayer(DynamicLayer):
             self.room = [room.index_select(0, indices) for room in self.room]
             self.keys, self.values = (room[:, :, :length] for room in self.room)
 
+    reorder_cache = batch_select_indices
+
+    def batch_repeat_interleave(self, repeats: int):
+        """Repeat every row."""
+        if self.get_seq_length():
+            rows = torch.arange(len(self.keys), device=self.keys.device)
+            self.batch_select_indices(rows.repeat_interleave(repeats))
+
+    def offload(self):
+        raise NotImplementedError("the cache stays where the LLM is")
+
+    prefetch = offload
+
 
 @dataclass
 class DecodeState:
@@ -94,6 +108,38 @@ def prefix_mask(lens: Tensor, speech: Tensor) -> Tensor:
     return span_mask(lens_to_mask(lens, speech.size(1)), speech)
 
 
+def why_no_4d_mask(config) -> str:
+    """What keeps the attention of a transformers config from following a 4-D mask in all layers, also with a cache.
+
+    "" if nothing is known to; ``Llm.why_mask_is_lost`` tries it.
+    """
+    text, attention = config.get_text_config(), getattr(config, "_attn_implementation", None)
+    if text.model_type in NO_4D_MASK:
+        return NO_4D_MASK[text.model_type]
+    if getattr(text, "alibi", False):  # Falcon has it as an option
+        return ALIBI
+    if attention not in ("sdpa", "eager", None):
+        return f"llm.attention {attention} reads none (sdpa does)"
+    window = getattr(text, "sliding_window", None)
+    kinds = getattr(text, "layer_types", None) or [SLIDING if window else FULL]
+    if window and window >= (getattr(text, "max_position_embeddings", None) or math.inf):
+        kinds = [kind for kind in kinds if kind != SLIDING]
+    if others := sorted(set(kinds) - {FULL}):
+        size = f" ({window} positions)" if others[0] == SLIDING else ""
+        return f"it has layers of {others[0]}{size}, which go by it in training alone"
+    return ""
+
+
+def refuse_4d_mask(model_type: str, why: str, packing: bool):
+    """Raise a UserError: an LLM cannot do what packing, or else prefix attention, needs."""
+    option = "packing" if packing else "speech_attention: prefix"
+    instead = "packing: false" if packing else "causal"
+    raise UserError(
+        f"{option} needs an LLM and an attention that take a 4-D mask; this {model_type} does not: "
+        f"{why}; use {instead}"
+    )
+
+
 class Llm(nn.Module):
     """A causal LM whose inputs are embeddings; all its weights frozen until an adapter is added.
 
@@ -109,24 +155,27 @@ class Llm(nn.Module):
         self.finetuned = self.checkpointing = False
 
     @cached_property
-    def why_no_4d_mask(self) -> str:
-        """What keeps attention from following a 4-D mask in all layers, also with a cache; "" if nothing does."""
-        config = self.config.get_text_config()
-        attention = getattr(self.config, "_attn_implementation", "eager")
-        if config.model_type in NO_4D_MASK:
-            return NO_4D_MASK[config.model_type]
-        if getattr(config, "alibi", False):  # Falcon has it as an option
-            return ALIBI
-        if attention not in ("sdpa", "eager"):
-            return f"llm.attention {attention} reads none (sdpa does)"
-        window = getattr(config, "sliding_window", None)
-        kinds = getattr(config, "layer_types", None) or [SLIDING if window else FULL]
-        if window and window >= (getattr(config, "max_position_embeddings", None) or math.inf):
-            kinds = [kind for kind in kinds if kind != SLIDING]
-        if others := sorted(set(kinds) - {FULL}):
-            size = f" ({window} positions)" if others[0] == SLIDING else ""
-            return f"it has layers of {others[0]}{size}, which go by it in training alone"
-        return ""
+    def follows_4d_mask(self) -> bool:
+        """Whether nothing is known that keeps attention from following a 4-D mask."""
+        return not why_no_4d_mask(self.config)
+
+    @torch.no_grad()
+    def why_mask_is_lost(self) -> str:
+        """As ``why_no_4d_mask``, also by trial: the first of three positions that see one another has to see the last.
+
+        Without weights ("meta") nothing is tried.
+        """
+        weight = self.model.get_input_embeddings().weight
+        if (why := why_no_4d_mask(self.config)) or weight.is_meta:
+            return why
+        x = torch.randn(2, 3, self.dim, generator=torch.Generator().manual_seed(0))
+        x[1, :2] = x[0, :2]
+        x, one_part = x.to(weight), torch.ones(2, 3, dtype=torch.long, device=weight.device)
+        try:
+            first = self.hidden(x, span_mask(one_part > 0, one_part))[:, 0]
+        except (RuntimeError, TypeError, ValueError) as error:
+            return f"it fails with one ({' '.join(str(error).split())[:100]})"
+        return "it does not look at it" if torch.equal(*first) else ""
 
     def add_lora(
         self,
@@ -452,20 +501,17 @@ class Llm(nn.Module):
 
     def read_tokens(self, state: DecodeState, tokens: list[list[int]]) -> Tensor:
         """Read more tokens, of different number per row; hidden states (B, D, H), padded on the right."""
-        return self._read(state, *pad_tokens(tokens, state.positions.device))
+        token_ids, lens = pad_tokens(tokens, state.positions.device)
+        return self._read(state, token_ids, lens_to_mask(lens, token_ids.size(1)), lens)
 
-    def _read(self, state: DecodeState, token_ids: Tensor, lens: Tensor | int) -> Tensor:
+    def _read(self, state: DecodeState, token_ids: Tensor, real: Tensor, lens: Tensor | int):
+        """Read token ids (B, D), of which the first ``lens`` of a row are ``real`` (B, D)."""
         D = token_ids.size(1)
         at = torch.arange(D, device=token_ids.device)
-        one_each = isinstance(lens, int)
-        real = state.mask.new_ones(len(token_ids), D) if one_each else lens_to_mask(lens, D)
         state.mask = torch.cat([state.mask, real], 1)
         mask = state.mask
-        if self.can_forget and not self.why_no_4d_mask:  # transformers takes longer to make it
-            mask = mask[:, None, None]
-            if D > 1:
-                P = mask.size(3)
-                mask = mask & mask.new_ones(D, P).tril(P - D)
+        if self.can_forget and self.follows_4d_mask:  # transformers takes longer to make it
+            mask = read_mask(mask, D)
         hidden = self.hidden(
             self.embed(token_ids), mask, state.positions[:, None] + at, state.cache
         )
@@ -501,8 +547,8 @@ class Llm(nn.Module):
 
     def step(self, state: DecodeState, token_ids: Tensor) -> Tensor:
         """Read one more token per row, (B,) to logits (B, V); the state moves on."""
-        hidden = self._read(state, token_ids[:, None], 1)
-        return self.logits(hidden[:, 0])
+        real = state.mask.new_ones(len(token_ids), 1)
+        return self.logits(self._read(state, token_ids[:, None], real, 1)[:, 0])
 
     def select(self, state: DecodeState, rows: Tensor, num_columns: int | None = None):
         """Keep, repeat or reorder the rows of a state by index (B',).

@@ -33,6 +33,22 @@ def packed_mask(segments: Tensor, speech: Tensor) -> Tensor:
     return span_mask(segments > 0, speech) & own[:, None]
 
 
+def read_mask(real: Tensor, num_new: int) -> Tensor:
+    """Causal attention of the last ``num_new`` of P positions, of which those before are in a cache.
+
+    Args:
+        real: (B, P), False where padded.
+
+    Returns:
+        (B, 1, D, P), True where the new position i may attend to j.
+    """
+    mask = real[:, None, None]
+    if num_new == 1:
+        return mask
+    P = real.size(1)
+    return mask & mask.new_ones(num_new, P).tril(P - num_new)
+
+
 def pad_tokens(rows: list[list[int]], device=None) -> tuple[Tensor, Tensor]:
     """Pad B lists of token ids on the right, with 0, to (B, L), (B,)."""
     lens = torch.tensor([len(row) for row in rows], device=device)

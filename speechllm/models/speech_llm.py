@@ -4,13 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from speechllm.errors import UserError
 from speechllm.models.alignment import mean_of_frames, misalignment
 from speechllm.models.ctc import BLANK_ID, ctc_losses
 from speechllm.models.distill import divergence, top_log_probs
 from speechllm.models.join import join, pack
 from speechllm.models.lengths import lens_to_mask
-from speechllm.models.llm import Llm, prefix_mask
+from speechllm.models.llm import Llm, prefix_mask, refuse_4d_mask
 from speechllm.models.masks import packed_mask
 from speechllm.models.soft_text import SoftText
 
@@ -62,13 +61,8 @@ class SpeechLlm(nn.Module):
         distill_top_k: int = 64,
     ):
         super().__init__()
-        if (attention == "prefix" or packing) and (why := llm.why_no_4d_mask):
-            option = "packing" if packing else "speech_attention: prefix"
-            instead = "packing: false" if packing else "causal"
-            raise UserError(
-                f"{option} needs an LLM and an attention that take a 4-D mask; this "
-                f"{llm.config.model_type} does not: {why}; use {instead}"
-            )
+        if (attention == "prefix" or packing) and (why := llm.why_mask_is_lost()):
+            refuse_4d_mask(llm.config.model_type, why, packing)
         if packing and distill_weight:
             raise ValueError("the text prompts of distill_weight are not packed")
         self.speech = speech.requires_grad_(train_encoder)

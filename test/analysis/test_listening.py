@@ -43,6 +43,20 @@ def test_all_keep_their_text_and_none_its_audio(num_rows):
     assert {(r.ark, r.offset, r.num_frames) for r in heard} == audio
 
 
+def test_the_other_audio_is_of_the_same_language_where_there_is_some():
+    langs = ["de", "de", "en", "en", "en", "fr"]
+    rows = [
+        Row(f"u{i}", "s", "", None, None, lang, f"{lang} {i}", i, 9) for i, lang in enumerate(langs)
+    ]
+    heard = [row.ark for row in with_other_audio(rows)]
+    assert [ark.split()[0] for ark in heard[:5]] == langs[:5]
+    assert sorted(heard[:5]) == [row.ark for row in rows[:5]]
+    assert heard[5] != rows[5].ark
+    alone = [Row(f"u{i}", "s", "", None, None, lang, lang, i, 9) for i, lang in enumerate("abc")]
+    assert sorted(row.ark for row in with_other_audio(alone)) == ["a", "b", "c"]
+    assert all(a.ark != b.ark for a, b in zip(alone, with_other_audio(alone), strict=True))
+
+
 def test_silence_is_the_filterbank_of_zeros():
     loaded = torch.randn(2, 50, 80), torch.tensor([50, 31])
     feats, lens = silenced(lambda rows, device: loaded)([], "cpu")

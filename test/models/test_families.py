@@ -55,13 +55,16 @@ def tiny(family: str, attention: str = "sdpa", **sizes) -> Llm:
     return Llm(AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval())
 
 
+@pytest.mark.parametrize("instruction", [[], [3, 7]])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_decoding_with_a_cache_scores_as_training_does(family):
+def test_decoding_with_a_cache_scores_as_training_does(family, instruction):
     model, batch = tiny_speech_llm(tiny(family), attention="prefix"), llm_batch()
+    before = torch.tensor(instruction).long()
+    batch["prompts"] = [[before, *parts] for parts in batch["prompts"]]
     rows, speech = model.rows(batch["feats"], batch["feat_lens"], batch["prompts"])
     hyps = greedy(model.llm, rows, [5, 3, 6], EOS_ID, speech)
     for b, hyp in enumerate(hyps):
-        one = one_of(batch, b)
+        one = one_of(batch, b) | {"prompts": [[before, 0, torch.tensor([BOS_ID])]]}
         one["targets"] = [torch.tensor(hyp.token_ids + [EOS_ID] * (hyp.status == "ok"))]
         loss, _, _ = model(**one)
         assert loss.item() == pytest.approx(-hyp.score, abs=2e-3)
@@ -109,6 +112,8 @@ def test_a_family_without_4d_masks_is_refused_by_name():
         ("cohere2", {"sliding_window": 255}, "sliding_attention .255 positions."),
         ("gpt_oss", {"sliding_window": 16, "num_local_experts": 2}, "sliding_attention"),
         ("llama4_text", {"num_local_experts": 2, "pad_token_id": 0}, "chunked_attention"),
+        ("rwkv", {}, "does not look at it"),
+        ("openai-gpt", {"n_embd": 32, "n_layer": 2, "n_head": 4}, "it fails with one"),
     ],
 )
 def test_what_reads_a_4d_mask_in_part_only_is_refused_with_the_reason(family, sizes, why):
@@ -127,7 +132,7 @@ def test_a_window_that_is_never_left_or_not_in_use_is_none():
         ("gemma3_text", {"sliding_window": 512}),
         ("qwen2", {"sliding_window": 16, "use_sliding_window": False}),
     ):
-        assert tiny(family, **sizes).why_no_4d_mask == ""
+        assert tiny(family, **sizes).why_mask_is_lost() == ""
 
 
 def test_positions_of_a_4d_mask_are_those_without_one():

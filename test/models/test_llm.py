@@ -6,6 +6,7 @@ from transformers.cache_utils import DynamicLayer
 
 from helpers import tiny_llama
 from speechllm.models.llm import RoomyLayer
+from speechllm.models.masks import read_mask
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -19,7 +20,7 @@ def test_a_cache_with_room_holds_what_one_without_holds(seed):
 
     for _ in range(60):
         length = plain.get_seq_length()
-        match draw(0, 4):
+        match draw(0, 5):
             case 0 if length:
                 num_removed = -draw(1, length + 1)
                 roomy.crop(num_removed), plain.crop(num_removed)
@@ -27,6 +28,11 @@ def test_a_cache_with_room_holds_what_one_without_holds(seed):
                 indices = torch.randint(num_rows, (draw(1, 6),), generator=generator)
                 roomy.batch_select_indices(indices), plain.batch_select_indices(indices)
                 num_rows = len(indices)
+            case 2 if length and num_rows < 6:
+                roomy.batch_repeat_interleave(2), plain.batch_repeat_interleave(2)
+                num_rows *= 2
+                order = torch.randperm(num_rows, generator=generator)
+                roomy.reorder_cache(order), plain.reorder_cache(order)
             case _:
                 new = torch.randn(2, num_rows, 2, draw(1, 50), 4, generator=generator)
                 for x, expected in zip(roomy.update(*new), plain.update(*new), strict=True):
@@ -46,3 +52,21 @@ def test_reading_a_token_moves_nothing_that_was_read():
         llm.step(state, torch.tensor([token]))
     assert [layer.keys.data_ptr() for layer in state.cache.layers] == before
     assert state.cache.get_seq_length() == 15
+
+
+def test_a_cache_with_room_stays_where_the_llm_is():
+    for move in (RoomyLayer().offload, RoomyLayer().prefetch):
+        with pytest.raises(NotImplementedError):
+            move()
+
+
+@pytest.mark.parametrize("num_new", [1, 2, 5])
+def test_read_mask_by_loops(num_new):
+    real = torch.tensor([[0, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 0, 0]]).bool()
+    B, P = real.shape
+    expected = torch.zeros(B, 1, num_new, P, dtype=torch.bool)
+    for b in range(B):
+        for i in range(num_new):
+            for j in range(P):
+                expected[b, 0, i, j] = bool(real[b, j]) and j <= P - num_new + i
+    assert torch.equal(read_mask(real, num_new), expected)

@@ -34,7 +34,7 @@ if "compute_cmvn" in line:
     make(Path(args[-1]) / "cmvn.ark")
 if "train_tokenizer" in line:
     make(value("--out"))
-if "train_ctc" in line or "train_llm" in line:
+if "bin.train_ctc" in line or "bin.train_llm" in line:
     make(Path(value("--exp_dir")) / "best" / "model.safetensors")
 if "bin.decode" in line:
     for part in ("dev", "test"):
@@ -282,6 +282,14 @@ def test_a_made_up_corpus_that_is_gone_is_made_again(toolkit, tmp_path, recipe):
         assert all("--train_hours" in line and "--test_utts" in line for line in made)
 
 
+def test_a_folder_that_is_not_of_another_runs_data_is_refused(toolkit, tmp_path):
+    fake, script = fake_machine(tmp_path), toolkit / "egs/mls/run.sh"
+    options = ["--tag", "borrowed", "--data", str(tmp_path), "--stage", "4"]
+    output = run(script, *options, python=str(fake), check=False)
+    assert "--data should be the data folder of another run, with train, dev and test" in output
+    assert f"got '{tmp_path}'" in output and "stage 4" not in output
+
+
 def test_failing_command_stops_the_recipe_and_shows_its_log(toolkit, tmp_path):
     fails = '\nif "train_ctc" in line:\n    sys.exit("error: no such luck")\n'
     fake = fake_machine(tmp_path, fails)
@@ -300,7 +308,8 @@ def test_audiochat_lets_the_llm_answer_before_it_learns_to_listen(toolkit, tmp_p
     answered = [line for line in lines if "bin.respond" in line]
     assert len(answered) == 6 and all(llm in line for line in answered)
     assert all("--licence llama2" in line for line in answered)
-    assert "check_llm --chat meta-llama/Llama-2-7b-chat-hf" in one(lines, "bin.check_llm")
+    checked = one(lines, "bin.check_llm")
+    assert "--config conf/paper/train_llm.yaml meta-llama/Llama-2-7b-chat-hf" in checked
     for part in ("train", "dev"):
         of_part = [line for line in answered if f"--out exp/paper/respond/{part} " in line]
         parts = sorted(line.split("--part ")[1].split()[0] for line in of_part)
