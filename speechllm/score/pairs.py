@@ -16,7 +16,8 @@ class Comparison:
     """Systems a and b in one language or on average.
 
     Args:
-        by_utt, by_spk: bootstrap samples (R, 2) of both values, drawn by utterance and by speaker.
+        by_utt, by_spk: bootstrap samples (R, 2) of both values, drawn by utterance and by speaker; by_spk is None where
+            a language has one speaker only, of whom every draw is the same.
         num_spks: speakers drawn from; few of them make the draw by speaker coarse.
         matched_pairs: MAPSSWE over all segments of these utterances; None but for error rates.
     """
@@ -27,7 +28,7 @@ class Comparison:
     value_a: float
     value_b: float
     by_utt: np.ndarray
-    by_spk: np.ndarray
+    by_spk: np.ndarray | None
     matched_pairs: significance.MatchedPairs | None
 
 
@@ -58,12 +59,12 @@ def compare(
             matched_pairs = significance.mapsswe(*slots)
             for kept, new in zip(all_slots, slots, strict=True):
                 kept += new
-        samples = [
-            _samples(metric, stats, groups, num_samples, lang) for groups in (None, speakers)
-        ]
+        num_spks = int(speakers.max()) + 1
+        by_utt = _samples(metric, stats, None, num_samples, lang)
+        by_spk = _samples(metric, stats, speakers, num_samples, lang) if num_spks > 1 else None
         values = [float(metric.value(s.sum(axis=0))) for s in stats]
         comparisons.append(
-            Comparison(lang, len(spk_ids), speakers.max() + 1, *values, *samples, matched_pairs)
+            Comparison(lang, len(spk_ids), num_spks, *values, by_utt, by_spk, matched_pairs)
         )
     if len(comparisons) > 1:
         comparisons.append(
@@ -92,7 +93,7 @@ def _average(comparisons: list[Comparison], matched_pairs) -> Comparison:
         float(mean("value_a")),
         float(mean("value_b")),
         mean("by_utt"),
-        mean("by_spk"),
+        None if any(c.by_spk is None for c in comparisons) else mean("by_spk"),
         matched_pairs,
     )
 
@@ -114,7 +115,13 @@ def describe(comparisons: list[Comparison], metric: Metric) -> str:
             notes.append(
                 "Z none: all segments differ by the same; p is that of the exact sign test."
             )
-    if few := [c.lang for c in comparisons if c.num_spks < significance.MIN_SPEAKERS]:
+    if any(c.by_spk is None for c in comparisons):
+        notes.append("By speaker -: there, or in one of the languages, is one speaker only.")
+    if few := [
+        c.lang
+        for c in comparisons
+        if c.by_spk is not None and c.num_spks < significance.MIN_SPEAKERS
+    ]:
         notes.append(
             f"Trust the draw by speaker little where there are fewer than"
             f" {significance.MIN_SPEAKERS}: {' '.join(few)}."
@@ -131,6 +138,9 @@ def _row(c: Comparison, metric: Metric) -> list[str]:
     cells = [c.lang, str(c.num_utts), str(c.num_spks), f"{c.value_a:.2f}", f"{c.value_b:.2f}"]
     cells.append(form.format(change(metric, c.value_a, c.value_b)))
     for samples in (c.by_utt, c.by_spk):
+        if samples is None:
+            cells += ["-", "-"]
+            continue
         bounds = significance.interval(change(metric, *samples.T))
         cells.append(f"[{', '.join(form.removesuffix(' %').format(bound) for bound in bounds)}]")
         cells.append(f"{significance.p_value(samples[:, 1] - samples[:, 0]):.4f}")

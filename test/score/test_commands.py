@@ -200,6 +200,19 @@ def test_compare_finds_no_difference_of_a_system_with_itself(exp, capsys):
     assert table["avg"][-1] == "1.0000"
 
 
+def test_compare_draws_no_speakers_where_there_is_one_only(exp, capsys):
+    path = exp / "ref/utt2spk"
+    of_en = [line.split()[0] for line in path.read_text().splitlines() if line.startswith("en")]
+    assert len(of_en) > 1
+    lines = [
+        u if not u.startswith("en") else f"{u.split()[0]} en" for u in path.read_text().splitlines()
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    table = run_compare(exp, capsys, "bad", "good", "--langs", "en de")
+    assert table["en"][1] == "1" and table["en"][7:9] == table["avg"][7:9] == ["-", "-"]
+    assert float(table["de"][8]) < 0.05 and float(table["en"][6]) < 0.05
+
+
 def test_compare_agrees_with_score_on_the_interval(exp, capsys):
     rows = run_score(exp)
     (row,) = [
