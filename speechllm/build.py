@@ -129,6 +129,11 @@ def check_llm_training(config: TrainLlmConfig):
             "packing and distill_weight do not go together: the text prompts are not packed; "
             "set packing: false"
         )
+    if config.target == "transcript" and config.distill_weight:
+        raise UserError(
+            f"target: transcript learns transcripts, but distill_weight {config.distill_weight:g} is what the LLM "
+            "thinks as an answer to them; set distill_weight: 0"
+        )
     if config.alignment_weight and config.train_encoder and not config.ctc_weight:
         raise UserError(
             "alignment_weight pulls speech to what CTC hears, which drifts while the encoder learns "

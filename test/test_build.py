@@ -51,6 +51,15 @@ def test_every_task_has_its_template():
         build.build_templates(config, tokenizer)
 
 
+def test_what_the_llm_thinks_is_no_help_to_learn_transcripts():
+    answers = TrainLlmConfig(distill_weight=0.8)
+    for config in (answers, TrainLlmConfig(target="transcript")):
+        build.check_llm_training(config)
+    with pytest.raises(UserError, match="set distill_weight: 0$") as error:
+        build.check_llm_training(replace(answers, target="transcript"))
+    assert "\n" not in str(error.value)
+
+
 def test_an_alignment_with_what_a_drifting_encoder_hears_is_refused():
     kept = TrainLlmConfig(alignment_weight=1.0, ctc_weight=0.3)
     for config in (kept, replace(kept, ctc_weight=0.0, train_encoder=False)):

@@ -15,6 +15,10 @@ from speechllm.models import llm_loading
     ("options", "message"),
     [
         (["--packing", "true", "--distill_weight", "0.5"], "packing and distill_weight do not go"),
+        (
+            ["--target", "transcript", "--distill_weight", "0.8"],
+            "target: transcript learns .* distill_weight 0.8 .* set distill_weight: 0",
+        ),
         (["--llm.finetune", "true"], "llm.finetune: true trains all weights, but lora.rank is 8"),
         (["--peft.type", "ia3"], "peft.type: ia3 stands in the place of LoRA, but lora.rank is 8"),
         ([], "train/manifest.arrow: no such file"),

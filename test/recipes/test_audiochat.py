@@ -209,7 +209,7 @@ def test_transcripts_can_be_the_targets(finished, tmp_path, monkeypatch, target)
     monkeypatch.setattr(training, "run_training", look)
     monkeypatch.setattr(training, "validator", keep_reference)
     options = ["--config", recipe / "conf/mini/train_llm.yaml", "--target", target]
-    options += ["--exp_dir", tmp_path / "llm"]
+    options += ["--distill_weight", 0, "--exp_dir", tmp_path / "llm"]
     options += [
         "--train_dir",
         recipe / "exp/small/respond/train",
