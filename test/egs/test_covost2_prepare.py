@@ -266,6 +266,13 @@ def damaged(root: Path, what: str):
         table.write_text(table.read_text() + "z.mp3\n")
     if what == "twice":
         table.write_text(table.read_text() + "a1.mp3\tAgain\ttrain\n")
+    if what == "long value":
+        table.write_text(table.read_text() + f"z.mp3\t{'x' * 131_073}\ttrain\n")
+    if what == "line break":
+        table.write_text(table.read_text().replace("\tdev\n", "\tdev\\\n"))
+    if what == "line break of Windows":
+        lines = validated.read_text().splitlines()
+        validated.write_bytes("\r\n".join([*lines[:3], lines[3] + "\\", *lines[4:]]).encode())
     if what == "bytes":
         validated.write_bytes(validated.read_bytes() + b"\xff\xfe\n")
     if what == "two versions":
@@ -278,6 +285,9 @@ def damaged(root: Path, what: str):
         ("column", "validated.tsv:1: no column 'sentence', only client_id, path, words"),
         ("short line", "covost_v2.de_en.tsv:8: 1 columns instead of 3"),
         ("twice", "covost_v2.de_en.tsv:8: a1.mp3 stands there twice"),
+        ("long value", "covost_v2.de_en.tsv:8: field larger than .*131072.*; download the file"),
+        ("line break", "covost_v2.de_en.tsv:5: a backslash at the end of the line makes it go on"),
+        ("line break of Windows", "validated.tsv:4: a backslash at the end of the line makes it"),
         ("bytes", "validated.tsv: after line .*: not UTF-8"),
         ("two versions", "de is there 2 times"),
     ],

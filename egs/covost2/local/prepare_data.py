@@ -109,13 +109,31 @@ def translations_path(corpora: Path, folder: Path, lang: str, target: str) -> Pa
     )
 
 
+def lines_of(reader, path: Path):
+    """Yield (line number, values) of what is not blank.
+
+    Raises:
+        UserError: a backslash that escapes the end of a line.
+    """
+    number = 1
+    for row in reader:
+        if any("\n" in value or "\r" in value for value in row):
+            raise UserError(
+                f"{path}:{number}: a backslash at the end of the line makes it go on in the next; remove it, "
+                "or write two for one that is meant"
+            )
+        if len(row) > 1 or "".join(row).strip():
+            yield number, row
+        number = reader.line_num + 1
+
+
 def read_tsv(path: Path, columns: tuple[str, ...]):
     """Yield (line number, values of the columns), the way CoVoST 2's own script reads: no quotes, backslash escapes."""
     with open(path, encoding="utf-8-sig", newline="") as file:  # some editors begin with a mark
         reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE, escapechar="\\")
         try:
-            rows = (row for row in reader if len(row) > 1 or "".join(row).strip())  # not blank
-            header = next(rows, [])
+            rows = lines_of(reader, path)
+            _, header = next(rows, (0, []))
             if not header:
                 raise UserError(f"{path}: the file is empty; download it again")
             if missing := [name for name in columns if name not in header]:
@@ -123,16 +141,20 @@ def read_tsv(path: Path, columns: tuple[str, ...]):
                     f"{path}:1: no column {missing[0]!r}, only {', '.join(header)}; is it the right file?"
                 )
             places = [header.index(name) for name in columns]
-            for row in rows:
+            for number, row in rows:
                 if len(row) <= max(places):
                     raise UserError(
-                        f"{path}:{reader.line_num}: {len(row)} columns instead of {len(header)}; "
+                        f"{path}:{number}: {len(row)} columns instead of {len(header)}; "
                         "download the file again"
                     )
-                yield reader.line_num, [row[place] for place in places]
+                yield number, [row[place] for place in places]
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{path}: after line {reader.line_num}: not UTF-8 ({error.reason})"
+            ) from error
+        except csv.Error as error:  # a value of more than 131,072 characters, say
+            raise UserError(
+                f"{path}:{reader.line_num}: {error}; download the file again"
             ) from error
 
 
