@@ -72,11 +72,18 @@ def read_dialogues(path: str | Path) -> list[Dialogue]:
             lines = file.readlines()  # unlike splitlines, at ends of lines alone
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such file; it should hold dialogues as JSON lines") from None
+    except NotADirectoryError:
+        raise UserError(f"{path}: no such file; a part of this path is no folder") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8; convert the file") from None
     found: dict[str, Dialogue] = {}
     for number, line in enumerate(lines, 1):
-        dialogue = parse_dialogue(line, f"{path}:{number}", path.parent)
+        try:
+            dialogue = parse_dialogue(line, f"{path}:{number}", path.parent)
+        except RecursionError:
+            raise UserError(
+                f"{path}:{number}: brackets in brackets without end; write one dialogue per line"
+            ) from None
         if dialogue.dialogue_id in found:
             raise UserError(f"{path}:{number}: id {dialogue.dialogue_id} a second time; rename one")
         found[dialogue.dialogue_id] = dialogue
@@ -148,13 +155,16 @@ def parse_part(values, where: str, folder: Path) -> Part:
     if not all(isinstance(value, str) for value in values.values()):
         raise UserError(f"{where}: text, audio and transcript should be texts, got {values!r}")
     text, audio = " ".join(values.get("text", "").split()), values.get("audio", "")
+    transcript = " ".join(values.get("transcript", "").split())
     if text and audio:
         raise UserError(f"{where}: text and audio in one; put them into parts, in their order")
+    if transcript and not audio:
+        raise UserError(f"{where}: a transcript without audio; name the audio, or call it text")
     if audio:
         audio = os.path.join(folder, audio)
         if not os.path.isfile(audio):
             raise UserError(f"{where}: no audio file {audio}; correct the path")
-    return Part(text, audio, " ".join(values.get("transcript", "").split()))
+    return Part(text, audio, transcript)
 
 
 def as_json(dialogue: Dialogue) -> str:

@@ -77,6 +77,9 @@ def test_only_ends_of_lines_end_a_dialogue(write):
         ([line({"role": "user", "audio": "b.flac"})], r"d.jsonl:1: turn 1: no audio file .*b.flac"),
         ([line(spoken() | {"role": "assistant"})], r"turn 1: audio in a turn of the assistant"),
         ([line(spoken() | {"text": "x"})], r"turn 1: text and audio in one"),
+        ([line(USER | {"transcript": "x"})], r"turn 1: a transcript without audio; name the aud"),
+        ([line({"role": "user", "parts": [{"text": "x"}, {"transcript": "y"}]})], r"without aud"),
+        ([line(USER), 99_999 * "["], r"d.jsonl:2: brackets in brackets without end"),
         ([line(USER, {"role": "assistant", "text": "x"})], r"turn 2 is the assistant's"),
         ([line()], r"d.jsonl:1: turns should be a list of turns"),
         ([line(USER, anser="x")], r"d.jsonl:1: unknown key 'anser'; did you mean 'answer'\?"),
@@ -94,6 +97,12 @@ def test_a_wrong_line_is_named_with_its_number(write, lines, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match="none.jsonl: no such file"):
         read_dialogues(tmp_path / "none.jsonl")
+
+
+def test_a_file_is_no_folder_of_dialogues(write):
+    path = write(line(USER)) / "d.jsonl"
+    with pytest.raises(UserError, match="d.jsonl/d.jsonl: no such file; a part of this path"):
+        read_dialogues(path)
 
 
 def test_audio_can_be_replaced_by_text(write):
