@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -314,6 +315,14 @@ def test_unknown_directions_are_named(tmp_path, prepare, langs, target, message)
     with pytest.raises(UserError, match=message) as error:
         prepare(tmp_path, tmp_path / "data", "--target", target, langs=langs)
     assert "\n" not in str(error.value)
+
+
+def test_the_paper_preset_puts_thirteen_languages_into_english(prepare):
+    defaults = SCRIPT.parents[1] / "conf/paper/defaults.sh"
+    command = ["bash", "-c", 'unset langs; . "$1"; echo "${langs}"', "bash", str(defaults)]
+    langs = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert len(langs) == len(set(langs)) == 13
+    assert set(langs) <= set(prepare.module.INTO_ENGLISH) & prepare.module.COUNTS.keys()
 
 
 def test_a_missing_corpus_is_named(tmp_path, prepare):
