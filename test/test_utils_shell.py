@@ -250,15 +250,43 @@ def test_large_files_count_by_size_and_time(stages, tmp_path):
     assert stages() == ["2 true"]
 
 
+# a stage that has written for a while; the clock of files ticks every few milliseconds
+HALF = STAGES.replace("[ -z", 'sleep 0.1; touch "${exp}/half"; [ -z')
+
+
 def test_a_failed_stage_goes_on_and_a_stale_one_starts_over(stages, tmp_path):
-    assert stages(env={"FAIL": "1"}, code=1) == ["1 false", "2 false"]
-    assert stages() == ["2 false"]  # the same inputs: resume
+    assert stages(env={"FAIL": "1"}, code=1, body=HALF) == ["1 false", "2 false"]
+    assert stages(body=HALF) == ["2 false"]
+    assert "goes on where it was interrupted" in stages.output  # the same inputs
     (tmp_path / "folder" / "text").write_text("changed")
-    assert stages(env={"FAIL": "1"}, code=1) == ["2 true"]
-    assert stages(env={"FAIL": "1"}, code=1) == ["2 true"]  # what is there may still be the old
-    (tmp_path / "folder" / "text").write_text("changed again")
-    assert stages() == ["2 true"]
-    assert stages() == []
+    assert stages(env={"FAIL": "1"}, code=1, body=HALF) == ["2 true"]
+    assert stages(env={"FAIL": "1"}, code=1, body=HALF) == ["2 true"]
+    assert "it was interrupted" in stages.output  # what is there may still be the old
+    (tmp_path / "folder" / "text").write_text("b")
+    assert stages(body=HALF) == ["2 true"]  # the old is half overwritten
+    assert stages(body=HALF) == []
+
+
+def test_a_stage_without_a_folder_of_its_own_that_wrote_only_logs_is_as_it_was(stages, tmp_path):
+    body = STAGES.replace("[ -z", 'mkdir -p "${exp}/log"; sleep 0.1; touch "${exp}/log/2"; [ -z')
+    stages(body=body)
+    (tmp_path / "folder" / "text").write_text("misspelt")
+    assert stages(env={"FAIL": "1"}, code=1, body=body) == ["2 true"]
+    (tmp_path / "folder" / "text").write_text("b")
+    assert stages(body=body) == []
+
+
+@pytest.mark.parametrize("written", ["exp/half", "data/half"])
+def test_a_stage_that_wrote_into_exp_or_data_runs_again(stages, tmp_path, written):
+    (tmp_path / "data/train").mkdir(parents=True)
+    body = f"data=data\n{STAGES}".replace(
+        "[ -z", 'sleep 0.1; [ -z "${FAIL:-}" ] || touch $FAIL; [ -z'
+    )
+    stages(body=body)
+    (tmp_path / "folder" / "text").write_text("changed")
+    assert stages(env={"FAIL": written}, code=1, body=body) == ["2 true"]
+    (tmp_path / "folder" / "text").write_text("b")
+    assert stages(body=body) == ["2 true"]
 
 
 DISCARD = STAGES.replace('[ -z "${FAIL:-}" ]', 'discard_stale made; [ -z "${FAIL:-}" ]')
@@ -305,6 +333,69 @@ def test_a_finished_model_is_not_replaced_by_an_unfinished_one(stages, tmp_path)
     (tmp_path / "folder" / "text").write_text("once more")
     stages(env={"FAIL": "1"}, code=1, body=body)
     assert (tmp_path / "made.stale" / "best" / "newer").exists()
+
+
+# a training: "good" is interrupted after its first checkpoint, "typo" before it begins, "done" ends
+TRAIN = """
+recipe_command="./run.sh ${llm_opts}"
+. stage.sh
+if run_stage 1 "train" -- "${llm_opts}"; then
+    discard_stale made other
+    [ "${llm_opts}" != typo ]
+    mkdir -p made/last
+    echo "${llm_opts}" >>made/last/steps
+    [ "${llm_opts#good}" = "${llm_opts}" ] || exit 1
+    mkdir -p made/best
+    finish_stage made/best
+fi
+list_commands
+"""
+
+
+@pytest.mark.parametrize("finished_before", [True, False])
+def test_an_interrupted_training_survives_a_misspelt_option_and_goes_on(
+    stages, tmp_path, finished_before
+):
+    if finished_before:
+        stages("--llm_opts", "done", body=TRAIN)
+    stages("--llm_opts", "good", code=1, body=TRAIN)
+    for _ in range(2):
+        stages("--llm_opts", "typo", code=1, body=TRAIN)
+        assert (tmp_path / "made/last/steps").read_text() == "good\n"
+    stages("--llm_opts", "good", code=1, body=TRAIN)
+    assert "goes on where it was interrupted" in stages.output
+    assert (tmp_path / "made/last/steps").read_text() == "good\ngood\n"
+    assert (tmp_path / "made.stale/best").exists() == finished_before
+
+
+def test_an_unfinished_training_is_dropped_once_another_is_finished(stages, tmp_path):
+    stages("--llm_opts", "done", body=TRAIN)
+    for options in ("good", "good other", "good other"):
+        stages("--llm_opts", options, code=1, body=TRAIN)
+    assert (tmp_path / "made.unfinished/last/steps").read_text() == "good\n"
+    assert (tmp_path / "made.stale/best").exists()
+    stages("--llm_opts", "done too", body=TRAIN)
+    assert not (tmp_path / "made.unfinished").exists()
+    assert (tmp_path / "made.stale/last/steps").read_text() == "done\n"
+
+
+def test_a_stage_that_began_in_one_of_its_folders_has_begun(stages, tmp_path):
+    """Nothing is put back there, for what is there now is of the changed stage."""
+    body = DISCARD.replace("discard_stale made;", "discard_stale made other; mkdir -p other;")
+    stages(body=body)
+    (tmp_path / "other").rmdir()
+    (tmp_path / "folder" / "text").write_text("changed")
+    assert stages(env={"FAIL": "1"}, code=1, body=body) == ["2 true"]
+    assert (tmp_path / "made.stale").exists() and not (tmp_path / "made").exists()
+    assert stages(body=body) == ["2 false"]
+
+
+def test_a_misspelt_option_is_not_among_the_commands_of_the_results(stages):
+    stages("--llm_opts", "done", body=TRAIN)
+    stages("--llm_opts", "typo", code=1, body=TRAIN)
+    stages("--llm_opts", "done", body=TRAIN)
+    assert "already done" in stages.output
+    assert stages.output.splitlines()[-1] == "./run.sh done"
 
 
 def test_a_missing_output_makes_a_stage_stale(stages, tmp_path):
@@ -398,6 +489,26 @@ def test_path_makes_python_the_one_that_the_user_names(tmp_path):
         assert done.stdout.splitlines()[0] == sys.prefix
     done = run(["bash", "-euc", script], tmp_path, {"SPEECHLLM_PYTHON": "/nowhere/python"})
     assert done.returncode == 1 and "SPEECHLLM_PYTHON" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["/nowhere/python", "python9.9"])
+def test_path_leaves_the_shell_of_a_user_with_a_wrong_python_as_it_was(tmp_path, name):
+    shutil.copytree(UTILS, tmp_path / "utils")  # without tools/, so that nothing can be installed
+    refused = ". utils/path.sh || true"
+    show = 'echo "alive ${SPEECHLLM_PYTHON} ${python_dir-none} ${recipe_command-none}"'
+    done = run(
+        ["bash", "-c", f"{refused}; {refused}; {show}"], tmp_path, {"SPEECHLLM_PYTHON": name}
+    )
+    assert done.stdout == f"alive {name} none none\n"
+    assert done.stderr == 2 * f"SPEECHLLM_PYTHON should name a Python interpreter, got '{name}'\n"
+
+
+def test_path_leaks_nothing_where_packages_are_missing(tmp_path):
+    (tmp_path / "python").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    script = f'. "{UTILS}/path.sh" || echo "alive ${{python_dir-none}}"'
+    done = run(["bash", "-c", script], tmp_path, {"SPEECHLLM_PYTHON": str(tmp_path / "python")})
+    assert done.stdout == "alive none\n"
 
 
 def test_path_keeps_byte_order_and_utf8(tmp_path):

@@ -6,6 +6,11 @@
 # The first use installs tools/venv; later ones only where the pinned versions have changed. With
 # SPEECHLLM_PYTHON=/path/to/python that interpreter and its packages are used, and nothing is installed.
 
+if [ -n "${SPEECHLLM_PYTHON:-}" ] && ! command -v "${SPEECHLLM_PYTHON}" >/dev/null; then
+    echo "SPEECHLLM_PYTHON should name a Python interpreter, got '${SPEECHLLM_PYTHON}'" >&2
+    return 1 # a recipe ends here by its set -e; a shell of the user's goes on
+fi
+
 # shellcheck disable=SC2034  # stage.sh reads it
 recipe_command=$0$([ $# -eq 0 ] || printf ' %q' "$@") # as it was typed, for the results
 SPEECHLLM_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -13,10 +18,7 @@ export SPEECHLLM_ROOT
 
 python_dir=${SPEECHLLM_ROOT}/tools/venv/bin
 if [ -n "${SPEECHLLM_PYTHON:-}" ]; then
-    if ! SPEECHLLM_PYTHON=$(command -v "${SPEECHLLM_PYTHON}"); then
-        echo "SPEECHLLM_PYTHON should name a Python interpreter; there is none at that path" >&2
-        return 1 # a recipe ends here by its set -e; a shell of the user's goes on
-    fi
+    SPEECHLLM_PYTHON=$(command -v "${SPEECHLLM_PYTHON}")
     python_dir=$(dirname "${SPEECHLLM_PYTHON}")
     if ! [ "${python_dir}/python" -ef "${SPEECHLLM_PYTHON}" ]; then # python3.12 with no python beside it
         python_dir=${SPEECHLLM_ROOT}/tools/venv.user/$(cksum <<<"${SPEECHLLM_PYTHON}" | cut -d ' ' -f 1)
@@ -33,9 +35,9 @@ case " $* " in
     *" --help "* | *" -h "*) ;; # help does not have to wait for an installation
     *)
         if [ -n "${SPEECHLLM_PYTHON:-}" ]; then
-            "${python_dir}/python" "${SPEECHLLM_ROOT}/tools/check_install.py" --quick || return 1
+            "${python_dir}/python" "${SPEECHLLM_ROOT}/tools/check_install.py" --quick || { unset python_dir; return 1; }
         else
-            "${SPEECHLLM_ROOT}/tools/install.sh" --if-needed || return 1
+            "${SPEECHLLM_ROOT}/tools/install.sh" --if-needed || { unset python_dir; return 1; }
         fi
         ;;
 esac

@@ -58,7 +58,7 @@ list_inputs() {
 # that has a stamp of its own has a letter behind the number, as 5b.
 run_stage() {
     local number=${1%%[!0-9]*} # of "5b" it is 5
-    local title="stage $1: $2" reason="" done_print="" started_print="" started_mark="" output outputs=()
+    local title="stage $1: $2" reason="" done_print="" started_print="" started_mark="" stamp output outputs=()
     if [ "${number}" -lt "${stage}" ] || [ "${number}" -gt "${stop_stage}" ]; then return 1; fi
     stage_file=${exp}/.stages/$1
     mkdir -p "${exp}/.stages"
@@ -92,10 +92,15 @@ run_stage() {
         overwrite=true
         title+=" (stale: ${reason}; runs again)"
     fi
+    rm -rf "${stage_file}.before"
+    mkdir "${stage_file}.before"
+    for stamp in "${stage_file}".{done,started,command}; do
+        [ ! -f "${stamp}" ] || cp "${stamp}" "${stage_file}.before"
+    done
+    stage_runs=true stage_folders=() moved_away=()
     echo "${recipe_command:-$0}" >"${stage_file}.command"
     mark_started "$([ -z "${reason}" ] || echo stale)"
-    rm -f "${stage_file}.before"
-    [ ! -f "${stage_file}.done" ] || mv "${stage_file}.done" "${stage_file}.before"
+    rm -f "${stage_file}.done"
     log "${title}"
 }
 
@@ -114,43 +119,46 @@ list_commands() {
 }
 
 # discard_stale FOLDER...: move what an older run has left out of the way, once; an interruption after this is resumed.
-# A finished model that was moved away before stays until another is finished.
+# A finished model that was moved away before stays until another is finished; a training that was not goes beside it.
 discard_stale() {
-    local folder
+    local folder aside
+    stage_folders=("$@")
     [ "${overwrite}" = true ] || return 0
     for folder in "$@"; do
-        if [ -e "${folder}.stale/best" ] && [ -e "${folder}" ] && [ ! -e "${folder}/best" ]; then
-            rm -rf "${folder}"
-            log "removed ${folder}, which was not finished; ${folder}.stale is an older one that is"
-        elif [ -e "${folder}" ]; then
-            rm -rf "${folder}.stale"
-            mv "${folder}" "${folder}.stale"
-            log "moved ${folder} to ${folder}.stale"
-            moved_away+=("${folder}")
-        fi
+        [ -e "${folder}" ] || continue
+        aside=${folder}.stale
+        if [ -e "${aside}/best" ] && [ ! -e "${folder}/best" ]; then aside=${folder}.unfinished; fi
+        rm -rf "${aside}"
+        mv "${folder}" "${aside}"
+        log "moved ${folder} to ${aside}"
+        moved_away+=("${aside}")
     done
     overwrite=false
     mark_started ""
 }
 
-# At the end of a recipe: a stage that failed before it wrote anything, over a misspelt option, leaves all as it was.
-moved_away=()
+# At the end of a recipe: a stage that failed before it wrote anything but logs in ${exp} and ${data}, as over a misspelt
+# option, leaves all as it was.
+stage_runs=false
 put_back() {
-    local status=$? folder
-    [ "${status}" -ne 0 ] || return 0
-    for folder in ${moved_away[@]+"${moved_away[@]}"}; do
+    local status=$? folder aside stamp
+    if [ "${status}" -eq 0 ] || [ "${stage_runs}" = false ]; then return 0; fi
+    for folder in ${stage_folders[@]+"${stage_folders[@]}"}; do
         [ ! -e "${folder}" ] || return 0
     done
-    for folder in ${moved_away[@]+"${moved_away[@]}"}; do
-        mv "${folder}.stale" "${folder}"
-        log "moved ${folder}.stale back to ${folder}: nothing has replaced it"
+    [ -z "$(find -L "${exp}" "${data:-${exp}}" -mindepth 1 \( -name log -o -name .stages \) -prune \
+        -o -newer "${stage_file}.started" -print -quit 2>/dev/null)" ] || return 0
+    for stamp in "${stage_file}".{done,started,command}; do
+        if [ -f "${stage_file}.before/${stamp##*/}" ]; then
+            mv "${stage_file}.before/${stamp##*/}" "${stamp}"
+        else
+            rm -f "${stamp}"
+        fi
     done
-    [ ${#moved_away[@]} -gt 0 ] || return 0
-    mark_started stale
-    if [ -f "${stage_file}.before" ]; then
-        mv "${stage_file}.before" "${stage_file}.done"
-        rm -f "${stage_file}.started"
-    fi
+    for aside in ${moved_away[@]+"${moved_away[@]}"}; do
+        mv "${aside}" "${aside%.*}"
+        log "moved ${aside} back to ${aside%.*}: nothing has replaced it"
+    done
 }
 trap put_back EXIT
 
@@ -158,8 +166,8 @@ trap put_back EXIT
 finish_stage() {
     printf '%s\n' "${stage_print}" "$@" >"${stage_file}.tmp"
     mv "${stage_file}.tmp" "${stage_file}.done"
-    rm -f "${stage_file}.started" "${stage_file}.before"
-    moved_away=()
+    rm -rf "${stage_file}".{started,before} ${stage_folders[@]+"${stage_folders[@]/%/.unfinished}"}
+    stage_runs=false
 }
 
 if [ -n "${init_encoder-}" ] && [ ! -f "${init_encoder}" ] && [ ! -f "${init_encoder}/best/model.safetensors" ] &&

@@ -356,6 +356,15 @@ def test_options_that_cannot_be_are_refused_before_any_stage(toolkit, options, l
     assert message in output and len(output.splitlines()) == 1
 
 
+@pytest.mark.parametrize("stage", ["0", "1", "2", "6"])
+def test_only_the_stages_that_read_the_corpus_refuse_a_target_of_the_made_up_one(toolkit, stage):
+    options = ["--tag", "target", "--target", "de", "--stage", stage, "--systems", "llm"]
+    output = run(toolkit / "egs/covost2/run.sh", *options, check=False)
+    refused = "--target de: the made-up corpus is translated into English (en) only" in output
+    assert refused == (stage in "01")
+    assert refused or f"stage {stage} reads " in output
+
+
 @pytest.mark.parametrize(
     ("options", "left"),
     [

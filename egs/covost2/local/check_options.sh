@@ -14,7 +14,7 @@ if [[ -n "${decodes}" && " ${systems} " = *" rescored "* && " ${systems%%rescore
 fi
 integration= # whether it is trained, analysed and packed: where a system needs it, or there is one
 if [[ " ${systems} " =~ \ (llm|frozen|cascade|cascade-llm)\  ]] || [ -d "${exp}/llm" ]; then integration=true; fi
-if [ "${preset}" = mini ] && [ -z "${corpora}" ] && [ "${data}" = "data/${tag}" ] && [ "${target}" != en ]; then
+if [ "${preset}" = mini ] && [ -z "${corpora}" ] && [ "${stage}" -le 1 ] && [ "${target}" != en ]; then # later stages read none
     die "--target ${target}: the made-up corpus is translated into English (en) only; --corpora names a real one"
 fi
 for phase in ${phases}; do
