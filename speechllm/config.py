@@ -385,7 +385,17 @@ class DecodeConfig:
 
 
 @dataclass(frozen=True)
-class RespondConfig:
+class DrawConfig:
+    """Whether the words of an answer are the most likely ones or drawn."""
+
+    temperature: float = 0.0  # 0: the most likely answer; above: drawn
+    top_p: float = number(
+        1.0, above=0, most=1
+    )  # drawn from the likeliest tokens that have this much probability together
+
+
+@dataclass(frozen=True)
+class RespondConfig(DrawConfig):
     """conf/*/respond.yaml: how an LLM answers transcripts, to teach it to answer speech."""
 
     prompt: str = "{prompt} {audio}"  # the user's turn, with the transcript in the place of {audio}
@@ -396,13 +406,7 @@ class RespondConfig:
     max_tokens: int = number(
         128, least=1
     )  # answers that have not ended by then are left out and counted
-    temperature: float = (
-        0.0  # 0: the most likely answer; above: drawn, with a seed for each utterance
-    )
-    top_p: float = number(
-        1.0, above=0, most=1
-    )  # drawn from the likeliest tokens that have this much probability together
-    seed: int = 1
+    seed: int = 1  # of drawn answers, for each utterance another, and of instructions
     instructions: list[str] = field(
         default_factory=list
     )  # texts that may stand before a transcript

@@ -10,10 +10,11 @@ import re
 import sys
 
 from speechllm.bin import cli
-from speechllm.config import ChatConfig, FbankConfig
+from speechllm.config import ChatConfig, DrawConfig, FbankConfig
 
 AUDIO = re.compile(r"(?<!\S)/audio(?!\S)")
-COMMAND = re.compile(r"/[A-Za-z]+(?!\S)")  # at the start of a line
+COMMAND = re.compile(r"/\S+")  # at the start of a line
+ALONE = ("/new", "/quit")  # commands that are a whole line
 HINT = "type text, /audio FILE, or both; /new begins a new dialogue, /quit ends"
 
 
@@ -92,9 +93,8 @@ class Chat:
                 padded = pad_sequence(speech, batch_first=True)
             (row,), _ = self.model.rows_of(padded, torch.tensor(lens).long(), [prompt])
             way_out = "type /new, or say less" if self.turns else "say less"
-            check_context(
-                len(row) + max_tokens, self.model.llm.context_len, "this dialogue", way_out
-            )
+            context_len = self.model.llm.context_len
+            check_context(len(row), max_tokens, context_len, "this dialogue", way_out)
         logits = self.session.prompt(prompt, lens, row)
         ids, shown = [], ""
         for token_id in self.session.answer(logits, max_tokens, choose, repetition_penalty):
@@ -113,7 +113,8 @@ def parse_line(line: str) -> tuple:
     """Parts of a turn: text and audio in their order.
 
     Raises:
-        UserError: /audio without a file, or with a quote that is not closed; an unknown command.
+        UserError: /audio without a file, or with a quote that is not closed; an unknown command, or one that stands
+            alone with more behind it.
     """
     import shlex
 
@@ -121,8 +122,11 @@ def parse_line(line: str) -> tuple:
     from speechllm.errors import UserError
 
     command = COMMAND.match(line.strip())
-    if command and command[0] != "/audio":
-        raise UserError(f"no command {line.strip()!r}; {HINT}")
+    word = command[0] if command else ""
+    if word in ALONE:
+        raise UserError(f"{word} takes nothing behind it; write {word} on a line of its own")
+    if word not in ("", "/audio"):
+        raise UserError(f"no command {word!r}; {HINT}")
     text, *spoken = AUDIO.split(line)
     parts = [Part(text=text.strip())]
     for rest in spoken:
@@ -140,28 +144,25 @@ def parse_line(line: str) -> tuple:
 
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), ChatConfig, argv)
+    draws = DrawConfig(args.temperature, args.top_p)
+    cli.check_numbers(draws, "--")
+    cli.check_draws(draws)
     fbank = cli.read_config(FbankConfig, args.fbank_config)
     from speechllm import load
     from speechllm.bin.recognize import text_side
-    from speechllm.data.dialogue import Part, Turn
     from speechllm.data.fbank import Fbank
     from speechllm.decode.llm import sampler
     from speechllm.errors import UserError
     from speechllm.train import distributed
 
-    if args.temperature < 0:
-        raise UserError(f"--temperature should be at least 0, got {args.temperature:g}")
-    if not 0 < args.top_p <= 1:
-        raise UserError(f"--top_p should be above 0 and at most 1, got {args.top_p:g}")
     device = distributed.init(exact=True).device
     model, saved, path = load.load_chat_llm(args.model, args.llm)
     cli.check_mel_bins(fbank, saved)
     tokenizer, _, template = text_side(saved, path)
-    # An LLM without a chat template is refused here, before the first turn.
-    template.parts_of((Turn("user", (Part(text="?"),)),))
+    template.check_takes_audio()
     extract = Fbank(fbank.num_mel_bins, fbank.sample_rate)
     chat = Chat(model.to(device), tokenizer, template, extract, fbank.sample_rate, device)
-    choose = sampler([args.seed], args.temperature, args.top_p) if args.temperature else None
+    choose = sampler([args.seed], draws.temperature, draws.top_p) if draws.temperature else None
     live = sys.stdin.isatty()
     while True:
         if live:

@@ -18,7 +18,6 @@ def get_parser(argv=None):
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), TrainLlmConfig, argv)
     from speechllm import build
-    from speechllm.data.dialogue import Part, Turn
     from speechllm.models.llm import refuse_4d_mask, why_no_4d_mask
     from speechllm.models.llm_loading import load_llm_config
     from speechllm.models.llm_tokenizer import LlmTokenizer
@@ -26,8 +25,7 @@ def main(argv=None):
     build.check_llm_training(config)
     llm_config, tokenizer = load_llm_config(args.name), LlmTokenizer(args.name)
     if config.chat:
-        spoken = Turn("user", (Part(audio="audio"),))
-        build.build_chat_template("{audio}", tokenizer).parts_of((spoken,))
+        build.build_chat_template("{audio}", tokenizer).check_takes_audio()
     prefix = config.speech_attention == "prefix"
     if (prefix or config.packing) and (why := why_no_4d_mask(llm_config)):
         refuse_4d_mask(llm_config.model_type, why, config.packing)

@@ -179,6 +179,15 @@ def check_number(name: str, value, **bounds):
         raise UserError(f"{name}: {value} should be {told}")
 
 
+def check_draws(config):
+    """Raise a UserError if a DrawConfig limits what is drawn and draws nothing."""
+    if config.top_p != 1 and config.temperature == 0:
+        raise UserError(
+            f"top_p {config.top_p:g} is without effect at temperature 0, where nothing is drawn; "
+            "give a temperature above 0, or no top_p"
+        )
+
+
 def read_config(config_class, path: str):
     """The dataclass that a YAML file fills; its defaults where ``path`` is empty."""
     argv = ["--config", path] if path else []

@@ -160,7 +160,7 @@ class Systems:
         from speechllm.data.dialogue import check_context
 
         for row, dialogue in zip(rows, dialogues, strict=True):
-            check_context(len(row) + self.max_tokens, self.limit, dialogue.where)
+            check_context(len(row), self.max_tokens, self.limit, dialogue.where)
         return rows
 
 
@@ -253,10 +253,14 @@ def main(argv=None):
     from speechllm.score.chat import SYSTEMS, write_answers
     from speechllm.train import distributed
 
-    tests = [parse_test(test) for test in args.tests]
-    names = [name for name, _, _ in tests]
-    if twice := next((name for name in names if names.count(name) > 1), ""):
-        raise UserError(f"{twice} is the name of two tests; give each a name of its own")
+    tests = {}
+    for test in args.tests:
+        name, dialogues, snr = parse_test(test)
+        if name in tests:
+            raise UserError(
+                f"{test!r}: there is a test {name} before it; give each a SET of its own"
+            )
+        tests[name] = dialogues, snr
     try:
         Path(args.out).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -275,7 +279,7 @@ def main(argv=None):
         listeners["cascade-llm"] = model.hear, own_units
     elif args.own_ctc:
         print(f"{args.model}: CTC has not learnt on (ctc_weight 0); cascade-llm is left out")
-    for name, dialogues, snr in tests:
+    for name, (dialogues, snr) in tests.items():
         feats, heard = load_audio(dialogues, fbank, snr), {}
         untold = [part.audio for d in dialogues for part in d.audio_parts if not part.transcript]
         if untold:

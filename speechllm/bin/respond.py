@@ -84,6 +84,7 @@ def respond(llm, tokenizer, template, manifest, indices, config: RespondConfig, 
 
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), RespondConfig, argv)
+    cli.check_draws(config)
     import dataclasses
     from pathlib import Path
 

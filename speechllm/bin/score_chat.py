@@ -63,7 +63,7 @@ def main(argv=None):
     unknown = [question.dialogue_id for question in questions if not question.answer]
     if 0 < len(unknown) < len(questions):
         count = f"{len(unknown)} of {len(questions)} dialogues have no answer ({unknown[0]})"
-        print(f"{args.dialogues}: {count}; accuracy is left out")
+        print(f"{args.dialogues}: {count}; no accuracy over all of them; give an `answer` to each")
     systems, columns = args.systems.split(), args.columns.split()
     folders = columns or [args.set]
     systems = systems or [
@@ -83,9 +83,12 @@ def main(argv=None):
     }
     for (system, column), given in answers.items():
         for dialogue, answer in zip(dialogues, given, strict=True):
-            if not set(answer.spoken) <= {part.transcript for part in dialogue.audio_parts}:
+            known = [part.transcript for part in dialogue.audio_parts]
+            others = [spoken for spoken in answer.spoken if spoken not in known]
+            if others:
                 raise UserError(
-                    f"{dialogue.where}: {system} has answered other speech ({column}); run converse again"
+                    f"{dialogue.where}: {system} ({column}) was asked with other transcripts, first: "
+                    f"{others[0]!r} is none of the dialogue's; run converse again"
                 )
     rows = chat_rows(questions, answers, args.lang, match=args.match)
     rows = [row | {"set": args.set} for row in rows]

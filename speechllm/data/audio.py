@@ -48,9 +48,11 @@ def read_audio(
                 file.seek(min(first, total))
             samples = file.read(max(0, wanted), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        # libsndfile says of any file without a known beginning that there is no such file.
-        known = "File does not exist" not in error.error_string or not os.path.isfile(path)
-        reason = error.error_string.rstrip(".") if known else "no audio format that is known here"
+        # libsndfile says of a file called .mp3 in which it finds nothing that there is no such file.
+        is_unknown = "File does not exist" in error.error_string and os.path.isfile(path)
+        reason = (
+            "no audio format that is known here" if is_unknown else error.error_string.rstrip(".")
+        )
         raise UserError(f"{path}: not readable as audio ({reason})") from error
     if wanted <= 0:
         raise UserError(f"{path}: no samples" + (f" from {start} s on" if start else ""))

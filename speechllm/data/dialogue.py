@@ -70,8 +70,10 @@ def read_dialogues(path: str | Path) -> list[Dialogue]:
     try:
         with open(path, encoding="utf-8") as file:
             lines = file.readlines()  # unlike splitlines, at ends of lines alone
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         raise UserError(f"{path}: no such file; it should hold dialogues as JSON lines") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; name the JSON lines file in it") from None
     except NotADirectoryError:
         raise UserError(f"{path}: no such file; a part of this path is no folder") from None
     except UnicodeDecodeError as error:
@@ -272,11 +274,15 @@ def prompt_parts(
 
 
 def check_context(
-    num_positions: int, limit: int | None, where: str, way_out: str = "shorten the history"
+    prompt_len: int,
+    max_tokens: int,
+    limit: int | None,
+    where: str,
+    way_out: str = "shorten the history",
 ):
     """Raise UserError if a prompt with its answer is longer than an LLM's context of ``limit`` positions."""
-    if limit is not None and num_positions > limit:
+    if limit is not None and prompt_len + max_tokens > limit:
         raise UserError(
-            f"{where}: prompt and answer take {num_positions:,} positions, the LLM's context has {limit:,}; "
-            f"{way_out}"
+            f"{where}: the prompt takes {prompt_len:,} positions and the answer up to {max_tokens:,}, "
+            f"the LLM's context has {limit:,}; {way_out}, or lower --max_tokens"
         )

@@ -165,6 +165,14 @@ class ChatTemplate:
             turns = (Turn("system", (Part(text=self.system),)), *turns)
         return prompt_parts(turns, self.render, self.encode, self.encode_after)
 
+    def check_takes_audio(self):
+        """Lay out a turn of audio, before there is any.
+
+        Raises:
+            UserError: the LLM has no chat template, or one that refuses ``system`` or loses what a user says.
+        """
+        self.parts_of((Turn("user", (Part(audio="audio"),)),))
+
     def turns(self, row: Row, text: str | None = None) -> tuple[Turn, ...]:
         """The dialogue in which an utterance is the user's only turn, in audio unless a text is given."""
         values = {"prompt": ""} | prompt_values(row)

@@ -19,6 +19,7 @@ from speechllm.mini.voices import (
 )
 
 PATIENCE = 600  # seconds; a speaker takes less than one
+PRELOADED = "speechllm.mini.make"  # it imports all that ``write`` of ``record`` needs
 SHORTEST = 1.0  # seconds; no sentence is shorter, so a plan has enough of them
 
 
@@ -122,7 +123,7 @@ def record(
     tasks = [(reading, write) for reading in readings]
     results = []
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["speechllm.mini.make"])  # with what ``write`` needs
+    context.set_forkserver_preload([PRELOADED])
     with context.Pool(nj, maxtasksperchild=1) as pool:
         pending = pool.imap(record_one, tasks, chunksize=1)
         while len(results) < len(tasks):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib import pyplot
 
 from speechllm.analysis.distortion import (
     CONDITIONS,
@@ -114,9 +115,41 @@ def test_missing_audio_is_named(tmp_path):
         read_samples(tmp_path / "set", {"s1"}, FbankConfig())
 
 
-def test_picture_is_written(tmp_path):
+def test_picture_shows_every_system_under_every_condition(tmp_path, monkeypatch):
     rows = [
-        {"kind": k, "level": x, "ctc": 10.0 + i, "llm": 5.0} for i, (k, x) in enumerate(CONDITIONS)
+        {"kind": k, "level": x, "ctc": 10.0 + i, "llm": 5.0 + i / 2}
+        for i, (k, x) in enumerate(CONDITIONS)
     ]
-    plot_distortion(rows, tmp_path / "r.png")
+    figures = []
+    monkeypatch.setattr(pyplot, "close", figures.append)
+    plot_distortion(rows, tmp_path / "r.png", "BLEU")
+    monkeypatch.undo()
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
+    noise, speed, band = figures[0].axes
+    pyplot.close(figures[0])
+    assert noise.get_ylabel() == "BLEU"
+
+    def values(system, *kinds):
+        return {row["level"]: row[system] for row in rows if row["kind"] in kinds}
+
+    lines = {line.get_label(): dict(line.get_xydata().tolist()) for line in noise.lines}
+    for system in ("ctc", "llm"):
+        for kind in ("white noise", "babble"):
+            assert lines[f"{system}, {kind}"] == values(system, kind)
+        assert set(lines[f"{system}, clean"].values()) == {rows[0][system]}
+    for line, system in zip(speed.lines, ("ctc", "llm"), strict=True):
+        points = line.get_xydata().tolist()
+        assert dict(points) == values(system, "speed") | {1.0: rows[0][system]}
+        assert points == sorted(points)
+    names = ["clean", *(f"{level / 1000:g} kHz" for level in values("ctc", "sampling rate"))]
+    assert [label.get_text() for label in band.get_xticklabels()] == names
+    groups = zip(band.get_xticks(), *band.containers, strict=True)
+    wanted = [rows[0], *(row for row in rows if row["kind"] == "sampling rate")]
+    last = -1.0
+    for (tick, ctc, llm), row in zip(groups, wanted, strict=True):
+        assert (ctc.get_height(), llm.get_height()) == (row["ctc"], row["llm"])
+        left, right = ctc.get_x(), llm.get_x() + llm.get_width()
+        assert llm.get_x() == pytest.approx(ctc.get_x() + ctc.get_width())
+        assert tick == pytest.approx((left + right) / 2)  # the name stands below its bars
+        assert left > last
+        last = right

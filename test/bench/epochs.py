@@ -34,7 +34,7 @@ def shrink(config, small: bool):
 
 
 class Plans:
-    """Our batches and two ways of those in file order with a fixed size, over the same utterances.
+    """Our batches, and two plans in file order with a fixed batch size, over the same utterances.
 
     ``file_order`` has as many batches as ours. ``file_order_in_memory`` has the size at which even a batch of the
     longest utterances would hold no more frames than ours do: what fits where memory is the limit.

@@ -165,8 +165,9 @@ def bench(corpus: Path, small: bool) -> list[common.Row]:
             total["usual"],
             all(row.equal for row in rows),
             ("soundfile", "torchaudio", "kaldiio"),
-            "the rows above together, as much audio in each format: their seconds added up, round by "
-            "round; the limit is the decoder of opus",
+            "the rows above together, as much audio in each format: their seconds added up, rounds "
+            "paired by number though a format's ran after those of the one before; the limit is the "
+            "decoder of opus",
         )
     )
     return rows

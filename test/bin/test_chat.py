@@ -1,11 +1,15 @@
 """How a line of the terminal becomes a turn, and what is answered to it."""
 
+import io
+
 import pytest
 import torch
 from audio_files import noise, write_audio
 
 from helpers import EOS_ID, tiny_llama, tiny_speech_llm
-from speechllm.bin import converse
+from speechllm import load
+from speechllm.bin import chat as terminal
+from speechllm.bin import converse, recognize
 from speechllm.bin.chat import Chat, parse_line
 from speechllm.config import ChatConfig, FbankConfig
 from speechllm.data.dialogue import Dialogue, Part, Turn
@@ -21,6 +25,7 @@ CHARACTERS = "|: abcdefghijklmnopqrstuvwxyz"  # whose ids follow those of specia
     ("line", "parts"),
     [
         ("who's there? /audiobook /x/audio", ["who's there? /audiobook /x/audio"]),
+        ("/ is a slash", ["/ is a slash"]),
         ("/audio a.flac", [("a.flac",)]),
         ("/audio a.flac what was that?", [("a.flac",), "what was that?"]),
         (
@@ -46,8 +51,14 @@ def test_text_and_audio_come_in_any_order(line, parts):
         ("/audio", "which file"),
         ("say /audio /audio b.flac", "which file"),
         ("/audio bob's.flac", "/audio bob's.flac: No closing quotation; quote as in a shell"),
-        ("/aduio b.flac", "no command '/aduio b.flac'; type text, /audio FILE, or both; /new"),
+        ("/aduio b.flac", "no command '/aduio'; type text, /audio FILE, or both; /new"),
         ("/help", "no command '/help'; type text"),
+        ("/audio.wav", "no command '/audio.wav'; type text, /audio FILE"),
+        (" /home/x.wav what is that", "no command '/home/x.wav'; type text, /audio FILE"),
+        ("/new!", "no command '/new!'; .* /new begins"),
+        ("/New2", "no command '/New2'; "),
+        ("/new please", "^/new takes nothing behind it; write /new on a line of its own$"),
+        ("/quit now", "^/quit takes nothing behind it; write /quit on a line of its own$"),
     ],
 )
 def test_what_is_no_turn_is_named(line, message):
@@ -119,11 +130,43 @@ def test_a_turn_longer_than_the_context_is_forgotten(model, new_chat, audio):
     assert ask(chat, *first) == ask(other, *first)
     before = chat.turns
     long = (Part(audio=audio[1]), Part(text="on and on " * (model.llm.context_len // 10)))
-    with pytest.raises(
-        UserError, match="this dialogue: prompt and answer take .* has 256; type /new"
-    ):
+    with pytest.raises(UserError, match="prompt takes .* has 256; type /new, or say less, or"):
         ask(chat, *long)
     assert chat.turns == before and len(chat.speech) == 1
     last = (Part(text="and this"), Part(audio=audio[1]))
     assert ask(chat, *last) == ask(other, *last)
     assert torch.equal(chat.speech[1], other.speech[1]) and chat.turns == other.turns
+
+
+def test_a_limit_that_leaves_no_room_for_a_prompt_is_named(model, new_chat):
+    context = model.llm.context_len
+    (prompt,) = new_chat().template.parts_of((Turn("user", (Part(text="hi"),)),))
+    with pytest.raises(UserError) as error:
+        list(new_chat().say((Part(text="hi"),), context - 2))
+    assert str(error.value) == (
+        f"this dialogue: the prompt takes {len(prompt)} positions and the answer up to 254, "
+        "the LLM's context has 256; say less, or lower --max_tokens"
+    )
+    said = "".join(new_chat().say((Part(text="hi"),), context - len(prompt)))
+    assert said
+
+
+def test_an_llm_without_chat_template_is_refused_before_the_first_turn(
+    model, new_chat, tmp_path, monkeypatch, capsys
+):
+    def refuse(messages):
+        raise UserError("the tokenizer has no chat template")
+
+    template, saved = new_chat().template, {"num_mel_bins": FBANK.num_mel_bins}
+    monkeypatch.setattr(load, "load_chat_llm", lambda *_: (model, saved, tmp_path))
+    monkeypatch.setattr(recognize, "text_side", lambda *_: (Characters(), None, template))
+    (tmp_path / "fbank.yaml").write_text(f"num_mel_bins: {FBANK.num_mel_bins}\n")
+    argv = ["--model", str(tmp_path), "--fbank_config", str(tmp_path / "fbank.yaml")]
+    lines = io.StringIO("hi\n")
+    monkeypatch.setattr("sys.stdin", lines)
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="no chat template"):
+        patch.setattr(template, "render", refuse)
+        terminal.main(argv)
+    assert lines.tell() == 0
+    terminal.main(argv)
+    assert lines.tell() == 3 and capsys.readouterr().out.strip()

@@ -3,8 +3,8 @@
 import pytest
 from torch.utils.data import Dataset
 
-from speechllm.bin import cli, respond
-from speechllm.config import RespondConfig
+from speechllm.bin import chat, cli, respond
+from speechllm.config import DrawConfig, RespondConfig
 from speechllm.data.collate import make_loader
 from speechllm.errors import UserError
 
@@ -44,3 +44,32 @@ def test_an_llm_that_only_writes_cannot_be_trained():
     assert config.llm.dtype == "float16"
     with pytest.raises(UserError, match="llm.finetune"):
         cli.parse(respond.get_parser(argv), RespondConfig, [*argv, "--llm.finetune", "true"])
+
+
+@pytest.mark.parametrize(
+    "main, argv",
+    [
+        (chat.main, ["--model", "none"]),
+        (respond.main, ["--llm_name", "none", "--data_dir", "none", "--out", "none"]),
+    ],
+    ids=["chat", "respond"],
+)
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--temperature", ".nan"], "temperature: nan should be at least 0"),
+        (["--temperature", "-1"], "temperature: -1.0 should be at least 0"),
+        (["--temperature", "1", "--top_p", "1.5"], "top_p: 1.5 should be above 0 and at most 1"),
+        (["--temperature", "1", "--top_p", ".nan"], "top_p: nan should be above 0 and at most 1"),
+        (["--top_p", "0.9"], "top_p 0.9 is without effect at temperature 0.* above 0, or no top_p"),
+    ],
+)
+def test_how_words_are_drawn_is_checked_before_a_model_is_loaded(main, argv, options, message):
+    with pytest.raises(UserError, match=message) as error:
+        main([*argv, *options])
+    assert "\n" not in str(error.value)
+
+
+def test_words_can_be_drawn_from_likely_ones():
+    cli.check_draws(DrawConfig(temperature=0.7, top_p=0.9))
+    cli.check_draws(DrawConfig(temperature=0.0, top_p=1.0))

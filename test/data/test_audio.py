@@ -77,7 +77,8 @@ def test_truncated_files_are_errors(tmp_path, extension, share):
     "name, content, says",
     [
         ("a.wav", b"", "empty file"),
-        ("a.flac", b"this is not audio at all, whatever its name says", "not readable as audio"),
+        ("a.flac", b"this is not audio, whatever its name says", "audio .Format not recognised.$"),
+        ("a.mp3", b"this is not audio, whatever its name says", "audio .no audio format that is"),
         ("a.opus", b"OggS", "truncated|not readable"),
         ("a.wav", b"RIFF\0\0", "not readable|truncated"),
     ],

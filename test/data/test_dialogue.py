@@ -1,7 +1,6 @@
 """Dialogues in files: what is read, what is refused, and how they become prompts."""
 
 import json
-import re
 
 import pytest
 
@@ -94,9 +93,11 @@ def test_a_wrong_line_is_named_with_its_number(write, lines, message):
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(UserError, match="none.jsonl: no such file"):
         read_dialogues(tmp_path / "none.jsonl")
+    with pytest.raises(UserError, match=f"{tmp_path}: is a folder; name the JSON lines file in"):
+        read_dialogues(tmp_path)
 
 
 def test_a_file_is_no_folder_of_dialogues(write):
@@ -165,9 +166,11 @@ def test_a_template_that_loses_audio_is_refused():
 
 
 def test_a_history_longer_than_the_context_is_refused():
-    check_context(10, 10, "d.jsonl:1")
-    check_context(10**9, None, "d.jsonl:1")
-    with pytest.raises(
-        UserError, match=re.escape("d.jsonl:1: prompt and answer take 11 positions")
-    ):
-        check_context(11, 10, "d.jsonl:1")
+    check_context(7, 3, 10, "d.jsonl:1")
+    check_context(10**9, 3, None, "d.jsonl:1")
+    with pytest.raises(UserError) as error:
+        check_context(8, 3, 10, "d.jsonl:1")
+    assert str(error.value) == (
+        "d.jsonl:1: the prompt takes 8 positions and the answer up to 3, the LLM's context has 10; "
+        "shorten the history, or lower --max_tokens"
+    )

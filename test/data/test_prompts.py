@@ -107,6 +107,22 @@ def test_marks_of_a_chat_that_nothing_is_known_for_are_refused():
         ChatTemplate("hello", render, encode, encode)
 
 
+def test_a_chat_can_be_tried_before_there_is_any():
+    ChatTemplate("{audio}", render, encode, encode).check_takes_audio()
+    loses = ChatTemplate("{audio}", lambda messages: "<u><a>", encode, encode)
+    with pytest.raises(UserError, match="leaves 0 of 1 audio parts"):
+        loses.check_takes_audio()
+
+    def without_system(messages):
+        if messages[0]["role"] == "system":
+            raise UserError("the chat template does not take this dialogue")
+        return render(messages)
+
+    ChatTemplate("{audio}", without_system, encode, encode).check_takes_audio()
+    with pytest.raises(UserError, match="does not take this dialogue"):
+        ChatTemplate("{audio}", without_system, encode, encode, "be kind").check_takes_audio()
+
+
 def test_a_text_can_stand_in_the_place_of_the_audio():
     template = PromptTemplate("into {prompt}:{audio}{bos}", encode, 1, 2)
     (ids,) = template.text_parts(row(prompt="English"), "guten tag")

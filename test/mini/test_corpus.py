@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -224,6 +225,11 @@ class Deadly:
 
     def __reduce__(self):
         return os._exit, (9,)
+
+
+def test_the_module_that_the_server_of_speakers_imports_is_there():
+    """An import that fails there is passed over in silence: every speaker would then import it anew."""
+    assert importlib.util.find_spec(corpus.PRELOADED)
 
 
 def test_process_that_dies_is_reported(monkeypatch):
