@@ -50,7 +50,8 @@ def write(spec, runs, exp: Path):
     replace_text(out / f"{runs.number}.csv", tables.as_csv(rows))
     replace_text(out / f"{runs.number}.json", json.dumps(rows, indent=1, ensure_ascii=False))
     replace_text(out / f"{runs.number}.md", text)
-    if averages := [row for row in rows if row["lang"] == "avg"]:
+    averages = [row for row in rows if row["lang"] == "avg" and row["value"] is not None]
+    if averages:
         plot_table(averages, spec.title, spec.axis, out / f"{runs.number}.png", UNITS[spec.metric])
     print(text)
 

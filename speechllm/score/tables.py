@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from speechllm.errors import UserError
-from speechllm.score.results import read_results
+from speechllm.score.results import KEYS, read_results
 from speechllm.score.table import ERROR_METRICS, UNITS
 
 ALIGNMENT = ("monotonicity", "sharpness")  # of analysis/alignment.json
@@ -66,8 +66,8 @@ class TableSpec:
         alignment: whether the similarity of speech positions and text is measured and shown too.
         metric: what it shows, as in results.json.
         others: published systems of which there is no row: ``label``, ``mark``, and figures by language or "avg".
-        note: what is to be known when reading it, such as why it may differ from the paper's. It has no figures, which
-            the next run would change.
+        note: what is to be known when reading it, such as why it may differ from the paper's. It has no figures of
+            ours, which the next run would change.
     """
 
     title: str
@@ -227,17 +227,37 @@ def alignment(row: TableRow, runs: Runs, exp: Path) -> dict[str, float]:
 
 
 def collect(spec: TableSpec, runs: Runs, exp: Path) -> list[dict]:
-    """All figures of a table: ``{row, label, x, system, lang, value, low, high, published, mark, note, ...}``."""
+    """All figures of a table: ``{row, label, x, system, lang, value, low, high, published, mark, note, ...}``.
+
+    What is published beside no figure of ours, for an unfinished row or of a system without a row, has the value None;
+    of systems without a row ``row`` is "" and ``system`` "published". Languages that are not the run's are left out.
+    """
+    found = {row.name: figures(row, runs, exp, spec.metric) for row in spec.rows}
+    langs = set(runs.langs) or {r["lang"] for rows in found.values() for r in rows}
+
+    def published_of(values: dict) -> dict[str, dict]:
+        return {
+            lang: {"published": value, "mark": values["mark"]}
+            for lang, value in values.items()
+            if lang not in ("label", "mark") and (not langs or lang in {*langs, "avg"})
+        }
+
+    no_figure = dict.fromkeys(KEYS) | {"set": "test", "metric": spec.metric}
     out = []
     for row in spec.rows:
         similar = alignment(row, runs, exp) if spec.alignment else {}
-        for found in figures(row, runs, exp, spec.metric):
-            shown = {"row": row.name, "label": row.label, "x": row.x}
-            shown |= {"published": row.published.get(found["lang"])}
-            shown |= {"mark": row.published.get("mark", "") if shown["published"] else ""}
-            shown |= {"note": spec.note.strip()}
-            out.append(shown | (similar if found["lang"] == "avg" else {}) | found)
-    return out
+        about = {"row": row.name, "label": row.label, "x": row.x, "published": None, "mark": ""}
+        published = published_of(row.published)
+        for r in found[row.name]:
+            more = similar if r["lang"] == "avg" else {}
+            out.append(about | published.pop(r["lang"], {}) | more | r)
+        for lang, more in published.items():
+            out.append(about | more | no_figure | {"system": row.system, "lang": lang})
+    for values in spec.others:
+        about = {"row": "", "label": values["label"], "x": None}
+        for lang, more in published_of(values).items():
+            out.append(about | more | no_figure | {"system": "published", "lang": lang})
+    return [record | {"note": spec.note.strip()} for record in out]
 
 
 def markdown(spec: TableSpec, number: str, rows: list[dict]) -> str:
@@ -245,7 +265,9 @@ def markdown(spec: TableSpec, number: str, rows: list[dict]) -> str:
 
     Below all rows stands the table's note.
     """
-    langs = list(dict.fromkeys(r["lang"] for r in rows))
+    ours = [r for r in rows if r["value"] is not None]
+    langs = dict.fromkeys(r["lang"] for r in ours + rows)
+    langs = sorted(langs, key=lambda lang: lang in ("avg", "all"))  # after the languages
     more = list(ALIGNMENT) if spec.alignment else []
     about = f"{UNITS[spec.metric]} on test."
     if more:
@@ -258,25 +280,32 @@ def markdown(spec: TableSpec, number: str, rows: list[dict]) -> str:
     def add(x: str, label: str, cells: list[str]):
         lines.append(f"| {' | '.join([*([x] if numbered else []), label, *cells])} |")
 
-    def add_published(label: str, values: dict):
-        cells = [str(values.get(lang, "")) for lang in langs]
-        add("", f"{label} ({values['mark']})", cells + [""] * len(more))
+    def add_published(label: str, found: list[dict]):
+        values = {r["lang"]: str(r["published"]) for r in found if r["published"] is not None}
+        if values:
+            mark = next(r["mark"] for r in found if r["mark"])
+            cells = [values.get(lang, "") for lang in langs]
+            add("", f"{label} ({mark})", cells + [""] * len(more))
 
     for row in spec.rows:
-        found = {r["lang"]: r for r in rows if r["row"] == row.name}
+        found = {r["lang"]: r for r in ours if r["row"] == row.name}
         cells = [cell(found[lang]) if lang in found else "" for lang in langs]
         average = found.get("avg", {})
         cells += [f"{average[n]:.3f}" if average.get(n) is not None else "" for n in more]
         label = row.label if found else f"{row.label} (not finished)"
         add("" if row.x is None else f"{row.x:g}", label, cells)
-        if row.published:
-            add_published("published", row.published)
-    for values in spec.others:
-        add_published(f"published: {values['label']}", values)
-    if not spec.others and not any(row.published for row in spec.rows):
-        lines += ["", "Published figures for these rows are not known to us."]
+        add_published("published", [r for r in rows if r["row"] == row.name])
+    for label in (values["label"] for values in spec.others):
+        found = [r for r in rows if (r["row"], r["label"]) == ("", label)]
+        add_published(f"published: {label}", found)
+    known = {r["row"] for r in rows if r["published"] is not None}
+    if not known >= {row.name for row in spec.rows}:
+        lines += [
+            "",
+            f"Published figures for {'the other' if known else 'these'} rows are not known to us.",
+        ]
     lines += ["", spec.note.strip()] if spec.note.strip() else []
-    commits = sorted({r["commit"] for r in rows})
+    commits = sorted({r["commit"] for r in ours})
     return "\n".join([*lines, "", f"Commit {', '.join(commits) or 'none'}."]) + "\n"
 
 

@@ -124,6 +124,57 @@ def test_a_table_without_numbers_on_its_axis_names_the_rows_by_it(spec_file, tmp
     assert "Published figures for these rows are not known to us." in text
 
 
+@pytest.mark.parametrize(("corpora", "lm"), [("/corpora", "/corpora"), ("", "train")])
+def test_rows_with_lms_search_again_with_the_shared_encoder(spec_file, corpora, lm):
+    row = {"name": "lms", "label": "with LMs", "system": "ctc+lm", "lm": True}
+    spec_file.write_text(yaml.safe_dump(SPEC | {"rows": [row]}))
+    runs = Runs("7", "mini", "t", corpora, ["en", "de"], "exp/t/base_llm", ["--ngpu", "0"])
+    shared, jobs = plan(read_spec(spec_file), runs)
+    assert not shared and options_of(jobs, "lms") == [
+        {
+            "--preset": "mini",
+            "--data": "data/t",
+            "--ngpu": "0",
+            "--tag": "t/tables/7/lms",
+            "--ctc": "exp/t/ctc",
+            "--llm": "exp/t/base_llm",
+            "--lm": lm,  # the corpora's own, or those of the training text
+            "--stage": "6",
+            "--stop_stage": "7",
+        }
+    ]
+
+
+def test_rows_of_limited_supervision_train_everything_on_less(spec_file):
+    rows = [
+        {"name": "hour", "label": "an hour", "subset": "1h"},
+        {
+            "name": "least",
+            "label": "less",
+            "subset": "10min",
+            "llm_opts": "--a 1",
+            "llm": "big/llm",
+        },
+    ]
+    spec_file.write_text(yaml.safe_dump(SPEC | {"rows": rows}))
+    shared, jobs = plan(read_spec(spec_file), RUNS)
+    hour = {
+        "--preset": "mini",
+        "--ngpu": "0",
+        "--corpora": "/corpora",
+        "--langs": "en de",
+        "--tag": "t/tables/7/hour",
+        "--llm": "exp/t/base_llm",
+        "--subset": "1h",
+        "--llm_opts": "",
+        "--stage": "1",
+        "--stop_stage": "7",
+    }
+    least = {"--tag": "t/tables/7/least", "--llm": "big/llm", "--subset": "10min"}
+    assert not shared and options_of(jobs, "hour") == [hour]  # neither data nor encoder of another
+    assert options_of(jobs, "least") == [hour | least | {"--llm_opts": "--a 1"}]
+
+
 def test_monolingual_rows_have_their_own_data(spec_file):
     _, jobs = plan(read_spec(spec_file), RUNS)
     calls = options_of(jobs, "mono_en") + options_of(jobs, "mono_de")
@@ -340,6 +391,112 @@ def test_published_figures_stand_below_ours(spec_file, tmp_path, capsys):
     hub = next(i for i, line in enumerate(lines) if "from the hub" in line)
     assert lines[hub + 1] == "|  | published (unverified) |  | 9.7 |"
     assert "|  | published: theirs (a paper) |  | 3.5 |" in lines
+    assert lines.count("Published figures for the other rows are not known to us.") == 1
+
+
+def write_table(spec_file, exp, langs) -> tuple[str, list[dict], list[dict]]:
+    """The table that is written: markdown, JSON and CSV."""
+    options = ["--spec", str(spec_file), "--preset", "mini", "--tag", "t", "--langs", langs]
+    table.main(["write", *options, "--exp", str(exp)])
+    with (exp / "t/tables/7.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return (
+        (exp / "t/tables/7.md").read_text(),
+        json.loads((exp / "t/tables/7.json").read_text()),
+        rows,
+    )
+
+
+PUBLISHED = [
+    {"name": "done", "label": "made", "published": {"en": 1.5, "avg": 2.5, "mark": "a"}},
+    {
+        "name": "todo",
+        "label": "to be made",
+        "opts": "--x 1",
+        "published": {"en": 3.5, "fr": 7.5, "avg": 4.5, "mark": "b"},
+    },
+]
+OTHERS = [{"label": "theirs", "en": 5.5, "fr": 8.5, "avg": 6.5, "mark": "c"}]
+
+
+@pytest.fixture
+def plotted(monkeypatch):
+    """Rows that were given to the plot."""
+    seen = []
+    monkeypatch.setattr("speechllm.analysis.curves.plot_table", lambda rows, *_: seen.extend(rows))
+    return seen
+
+
+def test_published_figures_without_ours_are_in_csv_and_json_but_not_in_the_plot(
+    spec_file, tmp_path, plotted
+):
+    spec = SPEC | {"rows": PUBLISHED, "others": OTHERS, "note": "N."}
+    spec_file.write_text(yaml.safe_dump(spec, sort_keys=False))
+    write_results(tmp_path / "t", {"en": 4.0, "avg": 5.0})
+    text, as_json, as_csv = write_table(spec_file, tmp_path, "en")
+    expected = [
+        # row, label, system, language, ours, published, mark; French is not a language of the run
+        ("done", "made", "llm", "en", 4.0, 1.5, "a"),
+        ("done", "made", "llm", "avg", 5.0, 2.5, "a"),
+        ("todo", "to be made", "llm", "en", None, 3.5, "b"),
+        ("todo", "to be made", "llm", "avg", None, 4.5, "b"),
+        ("", "theirs", "published", "en", None, 5.5, "c"),
+        ("", "theirs", "published", "avg", None, 6.5, "c"),
+    ]
+    names = ("row", "label", "system", "lang", "value", "published", "mark")
+    assert [tuple(r[name] for name in names) for r in as_json] == expected
+    assert [tuple(r[name] for name in names) for r in as_csv] == [
+        tuple("" if value is None else str(value) for value in row) for row in expected
+    ]
+    assert all(r.keys() == as_json[0].keys() for r in as_json)  # whoever reads them finds all keys
+    assert {(r["note"], r["metric"], r["set"]) for r in as_json} == {("N.", "wer", "test")}
+    assert {(r["low"], r["commit"]) for r in as_json if r["value"] is None} == {(None, None)}
+    assert [r["value"] for r in plotted] == [5.0]
+    assert text.splitlines()[4:] == [
+        "| size | en | avg |",
+        "|---|---|---|",
+        "| made | 4.00 | 5.00 [4.00, 7.00] |",
+        "| published (a) | 1.5 | 2.5 |",
+        "| to be made (not finished) |  |  |",
+        "| published (b) | 3.5 | 4.5 |",
+        "| published: theirs (c) | 5.5 | 6.5 |",
+        "",
+        "N.",
+        "",
+        "Commit abc.",
+    ]
+
+
+def test_a_table_of_nothing_but_published_figures_can_be_written(spec_file, tmp_path, plotted):
+    spec = SPEC | {"rows": PUBLISHED, "others": OTHERS}
+    spec_file.write_text(yaml.safe_dump(spec, sort_keys=False))
+    text, as_json, as_csv = write_table(spec_file, tmp_path, "")
+    assert "| published (b) | 3.5 | 7.5 | 4.5 |" in text and "Commit none." in text
+    assert "| published: theirs (c) | 5.5 | 8.5 | 6.5 |" in text
+    published = [1.5, 2.5, 3.5, 7.5, 4.5, 5.5, 8.5, 6.5]
+    assert [r["published"] for r in as_json] == [float(r["published"]) for r in as_csv] == published
+    assert not plotted and not any(r["value"] for r in as_csv)
+
+
+@pytest.mark.parametrize(
+    ("rows", "others", "line"),
+    [
+        ([{"name": "done", "label": "made"}], [], "for these rows are"),
+        ([{"name": "done", "label": "made"}], OTHERS, "for the other rows are"),
+        ([*PUBLISHED[:1], {"name": "b", "label": "b", "opts": "--x 1"}], [], "for the other rows"),
+        (PUBLISHED, [], None),
+        ([{"name": "done", "label": "made"}], [{"label": "x", "fr": 1, "mark": "c"}], "for these"),
+    ],
+    ids=["none", "others", "some", "all", "of other languages"],
+)
+def test_one_line_says_of_which_rows_nothing_published_is_known(
+    rows, others, line, spec_file, tmp_path, plotted
+):
+    spec_file.write_text(yaml.safe_dump(SPEC | {"rows": rows, "others": others}))
+    write_results(tmp_path / "t", {"en": 4.0, "avg": 5.0})
+    text = write_table(spec_file, tmp_path, "en")[0]
+    (*said,) = (t for t in text.splitlines() if "not known" in t)
+    assert len(said) == (line is not None) and all(line in t for t in said)
 
 
 @pytest.mark.parametrize("note", ["", "Here it may differ:\nthe world is small.\n"])
@@ -351,7 +508,8 @@ def test_the_note_of_a_table_stands_below_it(spec_file, tmp_path, capsys, note):
     text = capsys.readouterr().out
     *_, last_row = (at for at, line in enumerate(text.splitlines()) if line.startswith("|"))
     below = "\n".join(text.splitlines()[last_row + 1 :])
-    assert below.strip() == f"{note.strip()}\n\nCommit abc.".strip()
+    others = "Published figures for the other rows are not known to us.\n\n"
+    assert below.strip() == others + f"{note.strip()}\n\nCommit abc.".strip()
     figures = json.loads((tmp_path / "t/tables/7.json").read_text())
     assert figures and {figure["note"] for figure in figures} == {note.strip()}
 
