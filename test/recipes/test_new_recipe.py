@@ -7,6 +7,8 @@ import pytest
 from audio_files import noise, write_audio
 from recipes.conftest import run
 
+from speechllm.score.tables import read_spec
+
 SMALL = [
     "--mini_llm_opts", "--max_steps 2 --dim 32 --ffn_dim 48 --num_layers 1",
     "--ctc_opts", "--optim.max_steps 3 --train.valid_every 3 --flat_start 2",
@@ -73,7 +75,10 @@ def test_what_a_new_recipe_says_and_refuses(toolkit):
     assert "--subset" not in helped and "--corpus_opts" not in helped and "(uk be)" in helped
     assert "made-up" not in helped and "small sizes on a CPU" in helped
     assert "--subset" not in run(recipe / "run_table.sh", "--help")
-    tables = "".join(path.read_text() for path in recipe.glob("conf/*/tables/*.yaml"))
+    paths = sorted(recipe.glob("conf/*/tables/*.yaml"))
+    specs = [read_spec(path) for path in paths]
+    assert len(specs) == 12 and not any(row.published for spec in specs for row in spec.rows)
+    tables = "".join(path.read_text() for path in paths)
     assert "name: ctc_lm" in tables  # the rows of egs/mls but for what is known of its corpus
     foreign = ("published", "subset", "made-up", "supervision", "note", "small world")
     assert not any(word in tables for word in foreign)
