@@ -2,12 +2,12 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechllm.data.tables import iter_table, read_table, write_table
+from speechllm.data.tables import iter_table, write_table
 from speechllm.errors import UserError
 
 # Tables beside wav.scp and spk2utt, each with the field of an utterance that it holds.
@@ -128,15 +128,22 @@ def write_data_dir(path: str | Path, utterances: Iterable[Utterance]) -> int:
     return count
 
 
-def check_audio_path(table: Path, key: str, audio: str):
+def plain_path(table: Path, key: str, audio: str) -> str:
+    """The audio file that a line of wav.scp names; a UserError where it is a shell pipe."""
     if not audio or audio.startswith("|") or audio.endswith("|"):
         raise UserError(
             f"{table}: {key}: {audio!r} is not a path; pipes are not run, convert audio to files"
         )
+    return audio
 
 
-def iter_audio(path: str | Path) -> Iterator[tuple[str, str, float | None, float | None]]:
+def iter_audio(
+    path: str | Path, to_path: Callable[[Path, str, str], str] = plain_path
+) -> Iterator[tuple[str, str, float | None, float | None]]:
     """Yield (utt_id, audio path, start, end) from wav.scp, or from segments where they exist.
+
+    Args:
+        to_path: from the table, a key and its value there to the path; directories of our own hold paths alone.
 
     Raises:
         UserError: a shell pipe, or a segment of an unknown recording or without length.
@@ -144,12 +151,10 @@ def iter_audio(path: str | Path) -> Iterator[tuple[str, str, float | None, float
     path = Path(path)
     if not (path / "segments").exists():
         for utt_id, audio in iter_table(path / "wav.scp"):
-            check_audio_path(path / "wav.scp", utt_id, audio)
-            yield utt_id, audio, None, None
+            yield utt_id, to_path(path / "wav.scp", utt_id, audio), None, None
         return
-    recordings = read_table(path / "wav.scp")
-    for rec, audio in recordings.items():
-        check_audio_path(path / "wav.scp", rec, audio)
+    scp = path / "wav.scp"
+    recordings = {rec: to_path(scp, rec, audio) for rec, audio in iter_table(scp)}
     for number, (utt_id, value) in enumerate(iter_table(path / "segments"), start=1):
         where = f"{path}/segments:{number}: {utt_id}"
         try:

@@ -99,6 +99,32 @@ def test_kaldi_sets_are_taken_as_they_are(tmp_path, prepare):
         assert {u.lang for u in utts} == {"ja"}
 
 
+def test_commands_of_kaldi_recipes_stand_for_the_files_they_read(tmp_path, prepare, capsys):
+    """Without segments and with them; paths are relative to the folder of the corpus, or absolute."""
+    one, two = audio(tmp_path / "audio/one.flac"), audio(tmp_path / "audio/two.wav")
+    for i in range(4):
+        audio(tmp_path / f"audio/{i}.flac")
+    commands = {f"u{i}": f"flac -c -d -s audio/{i}.flac |" for i in range(4)}
+    write_kaldi(tmp_path, dict.fromkeys(commands, "слово"), **{"wav.scp": commands})
+    utts = [u for name in SETS for u in prepare(tmp_path, tmp_path / "data" / name, name)]
+    assert sorted((u.utt_id, u.audio) for u in utts) == [
+        (f"u{i}", str(tmp_path / f"audio/{i}.flac")) for i in range(4)
+    ]
+    write_table(tmp_path / "segments", {f"u{i}": f"rec{i % 2} 0.0 0.05" for i in range(4)})
+    recordings = {"rec0": f"flac -cd {one} |", "rec1": f"sox -t wav {two} -r 16000 -t wav - |"}
+    write_table(tmp_path / "wav.scp", recordings)
+    (tmp_path / "reco2file_and_channel").write_text("rec1 two A\nrec0 one A\n")
+    utts = [u for name in SETS for u in prepare(tmp_path, tmp_path / "data" / name, name)]
+    assert {(u.utt_id, u.audio) for u in utts} == {
+        (f"u{i}", str([one, two][i % 2])) for i in range(4)
+    }
+    assert "reco2file_and_channel" not in capsys.readouterr().out
+    (tmp_path / "reco2file_and_channel").write_text("rec0 one A\nrec1 one B\n")
+    prepare(tmp_path, tmp_path / "data/train")
+    said = [line for line in capsys.readouterr().out.splitlines() if "reco2file" in line]
+    assert len(said) == 1 and "names the channels A B and is not read" in said[0]
+
+
 @pytest.mark.parametrize("num_speakers", [1, 20])
 def test_every_language_of_a_single_directory_is_in_every_set(tmp_path, prepare, num_speakers):
     """Ninety utterances of one language, five of another and three of one that nobody asked for."""
@@ -150,8 +176,13 @@ def test_wrong_corpora_are_one_clear_line(tmp_path, prepare):
     path.unlink()
     write_kaldi(tmp_path, {"a": "б", "c": "д"}, **{"wav.scp": {"a": "clips/000.wav"}})
     assert "1 utterances have no audio, first: c" in message(prepare, tmp_path)
-    write_table(tmp_path / "wav.scp", {"a": "sox x |", "c": "clips/000.wav"})
-    assert "pipes are not run" in message(prepare, tmp_path)
+    write_table(tmp_path / "wav.scp", {"a": "sox x - gain 3 |", "c": "clips/000.wav"})
+    said = message(prepare, tmp_path)
+    assert (
+        "wav.scp: a: 'sox x - gain 3 |': pipes are not run" in said and "(gain 3); convert" in said
+    )
+    write_table(tmp_path / "wav.scp", {"a": "cat clips/none.wav |", "c": "clips/000.wav"})
+    assert "no audio file 'clips/none.wav'" in message(prepare, tmp_path)
 
 
 def try_all(prepare, tmp_path, set_name: str) -> str:

@@ -5,7 +5,8 @@ python local/prepare_data.py --corpora DIR --langs ru --set train data/train
 Several languages need utt2lang.
 
 DIR holds one of
-  train/ dev/ test/   Kaldi data directories: wav.scp and text; segments, utt2spk, utt2lang where there are
+  train/ dev/ test/   Kaldi data directories: wav.scp and text; segments, utt2spk, utt2lang where there are; a command
+                      in wav.scp that only reads one audio file, as flac -c -d -s FILE |, stands for that file
   wav.scp, text ...   a single one, of which a tenth of each language becomes dev and another tenth test
   transcripts.tsv     lines of audio file, tab, text, and after another tab the speaker if known; split likewise
 """
@@ -13,10 +14,12 @@ DIR holds one of
 import hashlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from speechllm.bin import cli
 from speechllm.data.data_dir import Utterance, iter_audio, write_data_dir
+from speechllm.data.pipes import audio_path
 from speechllm.data.tables import read_table
 from speechllm.errors import UserError
 from speechllm.score.normalize import normalize
@@ -57,14 +60,16 @@ def read_kaldi(folder: Path, langs: list[str]) -> Iterator[Utterance]:
     """Yield the utterances of a Kaldi data directory; audio without text is left out and counted.
 
     Raises:
-        UserError: text without audio, pipes in wav.scp, tables that are not sorted.
+        UserError: text without audio, tables that are not sorted, commands in wav.scp that do more than read a file.
     """
+    tell_of_channels(folder / "reco2file_and_channel")
     texts = read_table(folder / "text")
     tables = [
         read_table(folder / n) if (folder / n).exists() else {} for n in ("utt2spk", "utt2lang")
     ]
+    to_path = partial(audio_path, find=partial(find_audio, folder=folder))
     left_out = []
-    for utt_id, audio, start, end in iter_audio(folder):
+    for utt_id, audio, start, end in iter_audio(folder, to_path):
         if utt_id not in texts:
             left_out.append(utt_id)
             continue
@@ -79,6 +84,16 @@ def read_kaldi(folder: Path, langs: list[str]) -> Iterator[Utterance]:
         )
     if left_out:
         print(f"{folder}: {len(left_out)} without text left out, first: {left_out[0]}")
+
+
+def tell_of_channels(path: Path):
+    """Say that a table of the channels of recordings is not read, if it names several."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    if len(channels := sorted({line.split()[-1] for line in lines if line.strip()})) > 1:
+        print(
+            f"{path}: names the channels {' '.join(channels)} and is not read; the channels of each file in wav.scp "
+            "are averaged, so give every channel with speech of its own a file"
+        )
 
 
 def read_transcripts(path: Path, langs: list[str]) -> Iterator[Utterance]:
