@@ -223,13 +223,24 @@ def load_speech_llm(folder: str | Path, llm_name: str = "") -> tuple[SpeechLlm, 
     return model.eval(), saved, path
 
 
-def load_chat_llm(folder: str | Path, llm_name: str = "") -> tuple[SpeechLlm, dict, Path]:
+def load_chat_llm(
+    folder: str | Path, llm_name: str = "", bit_by_bit: bool = False
+) -> tuple[SpeechLlm, dict, Path]:
     """As ``load_speech_llm``, of one that has learnt to answer in turns.
 
+    Args:
+        bit_by_bit: whether it is to read a dialogue as it grows.
+
     Raises:
-        UserError: it has not.
+        UserError: it has not, or cannot.
     """
     saved, _ = open_checkpoint(folder, "speech_llm")
-    if not from_dict(TrainLlmConfig, saved["config"]).chat:
+    config = from_dict(TrainLlmConfig, saved["config"])
+    if not config.chat:
         raise UserError(f"{folder}: not trained with chat: true, so it has no turns to answer")
+    if bit_by_bit and config.speech_attention != "causal":
+        raise UserError(
+            f"{folder}: trained with speech_attention: {config.speech_attention}, but a talk is read bit by bit; "
+            "train with speech_attention: causal, or use bin/converse, which reads whole dialogues"
+        )
     return load_speech_llm(folder, llm_name)

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from helpers import tiny_llama, tiny_speech_llm
 from speechllm import build, load
+from speechllm.bin import chat
 from speechllm.config import (
     ConformerConfig,
     EspnetEncoderConfig,
@@ -148,3 +149,13 @@ def test_a_model_of_another_kind_is_named(tmp_path):
     (tmp_path / "config.yaml").write_text("{model: speech_llm, config: {chat: false}}")
     with pytest.raises(UserError, match="not trained with chat: true, so it has no turns"):
         load.load_chat_llm(tmp_path)
+
+
+def test_a_model_that_looks_both_ways_is_no_talker_and_told_what_else_it_is_for(tmp_path):
+    (tmp_path / "model.safetensors").touch()  # refused before weights are read
+    config = "{model: speech_llm, config: {chat: true, speech_attention: prefix}}"
+    (tmp_path / "config.yaml").write_text(config)
+    way_out = "train with speech_attention: causal, or use bin/converse"
+    with pytest.raises(UserError, match=f"speech_attention: prefix, .*; {way_out}") as error:
+        chat.main(["--model", str(tmp_path)])
+    assert "\n" not in str(error.value)

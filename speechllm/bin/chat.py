@@ -38,12 +38,8 @@ class Chat:
     """
 
     def __init__(self, model, tokenizer, template, extract, sample_rate: int, device):
-        from speechllm.errors import UserError
-
         if model.attention != "causal":
-            raise UserError(
-                f"speech_attention {model.attention}: a dialogue is read bit by bit, which needs causal attention"
-            )
+            raise ValueError("a dialogue is read bit by bit, which needs causal attention")
         self.model, self.tokenizer, self.template = model, tokenizer, template
         self.extract, self.sample_rate, self.device = extract, sample_rate, device
         self.begin()
@@ -156,7 +152,7 @@ def main(argv=None):
     from speechllm.train import distributed
 
     device = distributed.init(exact=True).device
-    model, saved, path = load.load_chat_llm(args.model, args.llm)
+    model, saved, path = load.load_chat_llm(args.model, args.llm, bit_by_bit=True)
     cli.check_mel_bins(fbank, saved)
     tokenizer, _, template = text_side(saved, path)
     template.check_takes_audio()

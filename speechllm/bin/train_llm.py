@@ -70,6 +70,16 @@ def check_responses(train_dir: str, config: TrainLlmConfig, llm_name: str) -> st
     return ""
 
 
+def check_talk(config: TrainLlmConfig) -> str:
+    """A warning if what is trained to answer in turns cannot be talked to in a terminal; else ""."""
+    if not config.chat or config.speech_attention == "causal":
+        return ""
+    return (
+        f"WARNING: speech_attention: {config.speech_attention}: bin/chat, which reads a talk bit by bit, will refuse "
+        "this model; train with speech_attention: causal, or use bin/converse, which reads whole dialogues"
+    )
+
+
 @contextmanager
 def noting_weights(llm, exp_dir: str, overwrite: bool, setup):
     """Note in the experiment folder what an LLM of which nothing learns is before and after a training.
@@ -135,11 +145,11 @@ def main(argv=None):
     from speechllm.train import distributed
 
     build.check_llm_training(config)
-    warning = check_responses(args.train_dir, config, args.llm_name)
+    warnings = [check_responses(args.train_dir, config, args.llm_name), check_talk(config)]
     manifest = Manifest(Path(args.train_dir) / "manifest.arrow")
     Manifest(Path(args.valid_dir) / "manifest.arrow")  # what is missing stops here
     setup = distributed.init()
-    if warning and setup.is_main:
+    for warning in filter(None, warnings if setup.is_main else []):
         print(warning, flush=True)
     torch.manual_seed(config.train.seed)
     tokenizer = LlmTokenizer(args.llm_name)

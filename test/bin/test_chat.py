@@ -158,7 +158,7 @@ def test_an_llm_without_chat_template_is_refused_before_the_first_turn(
         raise UserError("the tokenizer has no chat template")
 
     template, saved = new_chat().template, {"num_mel_bins": FBANK.num_mel_bins}
-    monkeypatch.setattr(load, "load_chat_llm", lambda *_: (model, saved, tmp_path))
+    monkeypatch.setattr(load, "load_chat_llm", lambda *_, **__: (model, saved, tmp_path))
     monkeypatch.setattr(recognize, "text_side", lambda *_: (Characters(), None, template))
     (tmp_path / "fbank.yaml").write_text(f"num_mel_bins: {FBANK.num_mel_bins}\n")
     argv = ["--model", str(tmp_path), "--fbank_config", str(tmp_path / "fbank.yaml")]

@@ -95,6 +95,20 @@ def test_a_frozen_llm_that_training_has_changed_in_memory_is_found_out(
     assert ("its weights in memory were others at the end" in report["error"]) is changed
 
 
+@pytest.mark.parametrize("attention", ["causal", "prefix"])
+def test_a_model_that_looks_both_ways_is_told_before_training_what_it_is_for(
+    parts, tmp_path, capsys, monkeypatch, attention
+):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "run_training", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(parts, tmp_path / "llm", "--speech_attention", attention)
+    told = "WARNING: speech_attention: prefix: bin/chat, which reads a talk bit by bit, will refuse"
+    assert (told in capsys.readouterr().out) == (attention == "prefix")
+
+
 def test_an_llm_that_learns_has_no_note(parts, tmp_path):
     train(parts, tmp_path / "llm", "--lora.rank", "2")
     assert not (tmp_path / "llm" / train_llm.LLM_WEIGHTS).exists()
