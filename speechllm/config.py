@@ -308,7 +308,7 @@ class TrainLlmConfig:
         1.0  # the learning rate of these as a share of the others; 0: they stay the LLM's
     )
     alignment_weight: float = (
-        0.0  # of a cosine loss that pulls speech to the text embeddings that CTC hears
+        0.0  # of a cosine loss that pulls speech to the embeddings of its text, where CTC aligns it
     )
     ctc_weight: float = 0.0  # of the CTC loss, kept beside the LLM's while the encoder is trained
     packing: bool = False  # short utterances of a batch share rows of the LLM's input

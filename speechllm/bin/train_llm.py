@@ -186,7 +186,7 @@ def main(argv=None):
             manifest,
             template.parts,
             lambda row: [*tokenizer.encode(wanted(row, task)), tokenizer.eos_id],
-            encode_units if config.ctc_weight else None,
+            encode_units if config.ctc_weight or config.alignment_weight else None,
             masking if config.target_masking else None,
             template.text_parts if config.distill_weight else None,
         )

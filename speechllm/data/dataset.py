@@ -36,7 +36,7 @@ class LlmDataset(Dataset):
     Args:
         make_prompt: parts of the prompt from a row.
         encode_target: token ids of a row's target, its end included.
-        encode_units: CTC units of a row, where the encoder learns to write them along the way.
+        encode_units: CTC units of a row, where the encoder learns to write them along the way, or is aligned with them.
         masking: by language the share of the target that is hidden from the LLM, where some is.
         make_text_prompt: parts of the same prompt in text alone, which then come as ``"text_prompt"``.
     """

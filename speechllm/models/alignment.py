@@ -1,4 +1,4 @@
-"""How far speech positions are from the embeddings of the text that CTC hears in them."""
+"""How far speech positions are from the embeddings of the text that is spoken in them, by CTC's alignment."""
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +46,28 @@ def mean_of_frames(
     return mean.view(B, num_positions, H), count.view(B, num_positions)
 
 
+@torch.no_grad()
+def forced_units(log_probs: Tensor, lens: Tensor, units: Tensor, unit_lens: Tensor) -> Tensor:
+    """The unit of each frame on the likeliest of all CTC alignments of what is said: (B, T), the blank between units.
+
+    Of an utterance with too few frames for its units all are blanks, as where it is padded.
+
+    Args:
+        log_probs: (B, T, V) float32; lens: (B,); units: (B, U); unit_lens: (B,).
+    """
+    from torchaudio.functional import forced_align  # takes a second to import
+
+    aligned = torch.full(log_probs.shape[:2], BLANK_ID, dtype=torch.long, device=log_probs.device)
+    for b, (T, U) in enumerate(zip(lens.tolist(), unit_lens.tolist(), strict=True)):
+        said = units[b : b + 1, :U]
+        num_repeats = int(
+            (said[:, 1:] == said[:, :-1]).sum()
+        )  # between equal units there is a blank
+        if 0 < U and U + num_repeats <= T:
+            aligned[b, :T] = forced_align(log_probs[b : b + 1, :T], said, blank=BLANK_ID)[0][0]
+    return aligned
+
+
 def misalignment(
     positions: Tensor, units: Tensor, table: Tensor, frames_per_position: float | Tensor
 ) -> Tensor:
@@ -53,15 +75,16 @@ def misalignment(
 
     Args:
         positions: (B, N, H).
-        units: (B, T) most likely CTC unit of each encoder frame, the blank (0) where padded.
+        units: (B, T) CTC unit of each encoder frame, the blank (0) where padded; see ``forced_units``.
         table: (V, H), see ``unit_embeddings``.
-        frames_per_position: see ``mean_of_frames``.
+        frames_per_position: see ``mean_of_frames``; frames that a tensor gives a negative position stand nowhere.
 
     Returns:
-        (M,), of the M positions in which CTC hears more than blanks; the others are free.
+        (M,), of the M positions in which more than blanks stands; the others are free.
     """
-    targets, count = mean_of_frames(
-        table[units], units != BLANK_ID, frames_per_position, positions.size(1)
-    )
+    kept = units != BLANK_ID
+    if isinstance(frames_per_position, Tensor):
+        kept = kept & (frames_per_position >= 0)
+    targets, count = mean_of_frames(table[units], kept, frames_per_position, positions.size(1))
     spoken = count > 0
     return 1 - F.cosine_similarity(positions[spoken].float(), targets[spoken], dim=-1)

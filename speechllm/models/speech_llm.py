@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from speechllm.models.alignment import mean_of_frames, misalignment
-from speechllm.models.ctc import BLANK_ID, ctc_losses
+from speechllm.models.alignment import forced_units, mean_of_frames, misalignment
+from speechllm.models.ctc import ctc_losses
 from speechllm.models.distill import divergence, top_log_probs
 from speechllm.models.join import join, pack
 from speechllm.models.lengths import lens_to_mask
@@ -86,12 +86,12 @@ class SpeechLlm(nn.Module):
     def start_from_text(self, unit_embeddings: Tensor, alignment_weight: float = 0.0):
         """Tell the model before training what the CTC units look like in the LLM.
 
-        Soft text begins with these embeddings; the alignment loss pulls speech positions to those of the units that the
-        CTC head hears in them.
+        Soft text begins with these embeddings; the alignment loss pulls speech positions to those of the units that are
+        said in them, by the CTC head's alignment.
 
         Args:
             unit_embeddings: (V, H).
-            alignment_weight: of the alignment loss per position in which something is heard.
+            alignment_weight: of the alignment loss per position in which something is said.
         """
         if self.soft_text is not None:
             self.soft_text.start_from(unit_embeddings / self.embedding_rms)
@@ -207,7 +207,7 @@ class SpeechLlm(nn.Module):
             feats, feat_lens: (S, T, F), (S,) every audio part of the batch.
             prompts: per utterance its parts: a LongTensor of token ids, or the number of an audio part.
             targets: per utterance the ids to be predicted, ending in the end-of-sequence token.
-            units, unit_lens: (S, U), (S,) CTC units of every audio part, for ``ctc_weight``.
+            units, unit_lens: (S, U), (S,) CTC units of every audio part, for ``ctc_weight`` and the alignment loss.
             target_masking: (B,) share of each target that is hidden in training, in the place of that of all.
             text_prompts: per utterance its prompt with text in place of audio, for ``distill_weight``.
         """
@@ -237,7 +237,7 @@ class SpeechLlm(nn.Module):
             stats["frames_per_position"] = encoder_lens.sum() / lens.sum().clamp(min=1)
             stats["positions_per_token"] = lens.sum() / num_tokens
         if self.training and self.alignment_weight:
-            distances = self.misalignment(encoder_out, encoder_lens, speech)
+            distances = self.misalignment(encoder_out, encoder_lens, speech, units, unit_lens)
             loss = loss + self.alignment_weight * distances.sum()
             stats["misalignment"] = distances.detach().sum() / max(len(distances), 1)
         if self.training and self.ctc_weight:
@@ -269,18 +269,23 @@ class SpeechLlm(nn.Module):
         (kl,) = self.llm.sums_over_logits(score, after_audio, *expected)
         return kl
 
-    def misalignment(self, encoder_out: Tensor, encoder_lens: Tensor, speech: Tensor) -> Tensor:
-        """How far speech positions (S, N, H) are from the units that the CTC head hears in the frames (S, T', D)."""
+    def misalignment(
+        self,
+        encoder_out: Tensor,
+        encoder_lens: Tensor,
+        speech: Tensor,
+        units: Tensor,
+        unit_lens: Tensor,
+    ) -> Tensor:
+        """How far speech positions (S, N, H) are from the units (S, U) that the frames (S, T', D) are aligned with."""
         with torch.no_grad():
-            logits = self.ctc_head(encoder_out)
-            units = logits.argmax(-1)
-            real = lens_to_mask(encoder_lens, units.size(1))
+            log_probs = self.ctc_log_probs(encoder_out)
             if self.compresses:
-                at, _ = self.adaptor.find_positions(logits, encoder_lens)
+                at, _ = self.adaptor.find_positions(log_probs, encoder_lens)
             else:
                 at = self.adaptor.frames_per_position
-        units = units.masked_fill(~real, BLANK_ID)
-        return misalignment(speech, units, self.unit_embeddings, at)
+            aligned = forced_units(log_probs, encoder_lens, units, unit_lens)
+        return misalignment(speech, aligned, self.unit_embeddings, at)
 
     def rows(
         self, feats: Tensor, feat_lens: Tensor, prompts: list[list]

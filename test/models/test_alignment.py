@@ -1,13 +1,19 @@
-"""The alignment loss against loops, and what it does to a speech LLM."""
+"""The alignment loss against loops, its alignment against trying all, and what it does to a speech LLM."""
 
 import math
+from itertools import groupby, product
 
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
 from helpers import llm_batch, tiny_speech_llm
-from speechllm.models.alignment import mean_of_frames, misalignment, unit_embeddings
+from speechllm.models.alignment import (
+    forced_units,
+    mean_of_frames,
+    misalignment,
+    unit_embeddings,
+)
 
 
 @pytest.mark.parametrize("per_position", [1, 2, 3])
@@ -27,6 +33,36 @@ def test_misalignment_by_hand(per_position):
     torch.testing.assert_close(found, torch.stack(expected))
 
 
+def test_frames_that_stand_nowhere_say_nothing():
+    torch.manual_seed(0)
+    units, table, positions = torch.tensor([[1, 2, 3, 2]]), torch.randn(4, 5), torch.randn(1, 2, 5)
+    found = misalignment(positions, units, table, torch.tensor([[-1, 0, 1, -1]]))
+    expected = 1 - cosine_similarity(positions[0], table[torch.tensor([2, 3])], dim=-1)
+    torch.testing.assert_close(found, expected)
+
+
+def best_path(log_probs: torch.Tensor, said: list[int]) -> list[int]:
+    """The likeliest of all label sequences that CTC reads as these units."""
+    T, V = log_probs.shape
+    paths = [p for p in product(range(V), repeat=T) if [u for u, _ in groupby(p) if u] == said]
+    return list(max(paths, key=lambda p: sum(float(log_probs[t, u]) for t, u in enumerate(p))))
+
+
+def test_forced_units_are_the_best_of_all_paths():
+    torch.manual_seed(0)
+    said = [[1, 2], [2, 2], [3], [1, 1, 1], []]
+    lens, unit_lens = torch.tensor([6, 5, 4, 4, 6]), torch.tensor([2, 2, 1, 3, 0])
+    log_probs = (3 * torch.randn(5, 6, 4)).log_softmax(-1)
+    units = torch.tensor([row + [0] * (3 - len(row)) for row in said])
+    found = forced_units(log_probs, lens, units, unit_lens).tolist()
+    for b in range(3):
+        n = int(lens[b])
+        assert found[b] == best_path(log_probs[b, :n], said[b]) + [0] * (6 - n)
+    assert (
+        found[3] == found[4] == [0] * 6
+    )  # four frames have no room for 1 _ 1 _ 1; nothing is said
+
+
 def test_silence_has_no_loss():
     positions = torch.randn(1, 4, 5, requires_grad=True)
     loss = misalignment(positions, torch.zeros(1, 4).long(), torch.randn(3, 5), 1).sum()
@@ -41,14 +77,25 @@ def test_a_unit_of_several_tokens_is_their_mean_and_the_blank_a_space():
     assert table[:, 0].tolist() == [ord("\u2581"), 97.0, 98.5]
 
 
-def test_alignment_pulls_speech_to_the_text_that_ctc_hears():
+def test_alignment_pulls_speech_to_what_is_said_whatever_ctc_hears():
     torch.manual_seed(0)
     model = tiny_speech_llm(stack_factor=1, train_encoder=False)
     model.ctc_head = torch.nn.Linear(model.speech.output_dim, 7).requires_grad_(False)
+    model.ctc_head.bias[6] = 9.0  # it hears nothing but the last unit, which nobody says
     table = torch.cat([torch.zeros(1, model.llm.dim), torch.randn(6, model.llm.dim)])
     model.start_from_text(table, alignment_weight=5.0)
     model.speech.spec_augment = None
-    batch = llm_batch()
+    batch = llm_batch() | {
+        "units": torch.tensor([[1, 2, 3], [4, 0, 0], [2, 5, 0]]),
+        "unit_lens": torch.tensor([3, 1, 2]),
+    }
+
+    def similarities() -> torch.Tensor:
+        """Greatest similarity (7,) that any position of the second utterance has with each unit."""
+        with torch.no_grad():
+            speech, lens = model.eval().encode(batch["feats"], batch["feat_lens"])
+        return cosine_similarity(speech[1, : lens[1], None], table, dim=-1).amax(0)
+
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-2)
     found = []
     for _ in range(60):
@@ -58,6 +105,7 @@ def test_alignment_pulls_speech_to_the_text_that_ctc_hears():
         optimizer.zero_grad()
         found.append(float(stats["misalignment"]))
     assert found[-1] < 0.5 * found[0]
+    assert similarities()[4] > 0.5 > similarities()[6]
     _, _, stats = model.eval()(**batch)
     assert "misalignment" not in stats
     assert not any("unit_embeddings" in name for name in model.checkpoint_state_dict())

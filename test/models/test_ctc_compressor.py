@@ -191,7 +191,8 @@ def test_compressor_without_a_ctc_head_is_a_mistake():
 def test_misalignment_of_a_compressed_model_is_finite_and_learnt_from():
     model = compressing_llm(soft_text=False)
     model.start_from_text(torch.randn(6, model.llm.dim), alignment_weight=1.0)
-    loss, _, stats = model.train()(**llm_batch())
+    units = {"units": torch.tensor([[1, 2], [3, 0], [4, 5]]), "unit_lens": torch.tensor([2, 1, 2])}
+    loss, _, stats = model.train()(**llm_batch(), **units)
     loss.backward()
     assert loss.isfinite() and float(stats["misalignment"]) > 0
     assert model.adaptor.proj.weight.grad.any()
