@@ -28,6 +28,7 @@ cp -r "${toolkit}/egs/${from}"/{run.sh,run_table.sh,cmd.sh,conf} "${toolkit}/egs
 sed -i -f "${new}/run.sed" "${new}"/{run.sh,run_table.sh}
 # Figures, notes and small training sets are those of the other corpus.
 sed -i -e '/^# Past the paper/,/^title/{/^title/!d}' -e '/^ *published:/d' -e '/^note:/,/^[^ ]/{/^note:/d; /^ /d}' \
+    -e '/^others:/,/^[^ ]/{/^others:/d; /^ /d}' \
     -e '/ subset: /d' -e 's/, limited supervision//' "${new}"/conf/*/tables/*.yaml
 sed -i -e "s/@NAME@/${name}/" -e "s/@LANG@/${lang}/" "${new}"/{run.sh,run_table.sh,README.md}
 rm "${new}/run.sed"

@@ -47,6 +47,10 @@ def read_audio(
             if first:
                 file.seek(min(first, total))
             samples = file.read(max(0, wanted), dtype="float32", always_2d=True)
+    except TypeError as error:  # soundfile asks for the rate of a file called .raw
+        raise UserError(
+            f"{path}: not readable as audio (raw samples do not tell their rate)"
+        ) from error
     except soundfile.LibsndfileError as error:
         # libsndfile says of a file called .mp3 in which it finds nothing that there is no such file.
         is_unknown = "File does not exist" in error.error_string and os.path.isfile(path)

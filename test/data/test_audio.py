@@ -79,6 +79,7 @@ def test_truncated_files_are_errors(tmp_path, extension, share):
         ("a.wav", b"", "empty file"),
         ("a.flac", b"this is not audio, whatever its name says", "audio .Format not recognised.$"),
         ("a.mp3", b"this is not audio, whatever its name says", "audio .no audio format that is"),
+        ("a.raw", b"\0" * 3200, "audio .raw samples do not tell their rate"),
         ("a.opus", b"OggS", "truncated|not readable"),
         ("a.wav", b"RIFF\0\0", "not readable|truncated"),
     ],

@@ -78,6 +78,7 @@ def test_what_a_new_recipe_says_and_refuses(toolkit):
     paths = sorted(recipe.glob("conf/*/tables/*.yaml"))
     specs = [read_spec(path) for path in paths]
     assert len(specs) == 12 and not any(row.published for spec in specs for row in spec.rows)
+    assert not any(spec.others for spec in specs)
     tables = "".join(path.read_text() for path in paths)
     assert "name: ctc_lm" in tables  # the rows of egs/mls but for what is known of its corpus
     foreign = ("published", "subset", "made-up", "supervision", "note", "small world")
