@@ -134,6 +134,15 @@ def test_blank_lines_are_skipped_as_the_official_script_does(tmp_path, prepare):
     assert prepare(tmp_path, tmp_path / "data") == whole and len(whole) == 2
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path, prepare):
+    root = make_corpus(tmp_path / "de", audio=False)
+    whole = prepare(tmp_path, tmp_path / "data")
+    for name in ("validated.tsv", "covost_v2.de_en.tsv"):
+        (root / name).write_text((root / name).read_text(), encoding="utf-8-sig")
+        assert (root / name).read_bytes().startswith(b"\xef\xbb\xbf")
+    assert prepare(tmp_path, tmp_path / "data") == whole and len(whole) == 2
+
+
 def test_clips_of_48_khz_become_16_khz(tmp_path, prepare):
     """Against scipy's resampling of what was encoded; a tone above 8 kHz must not come back as a lower one."""
     at = np.arange(48_000) / 48_000
@@ -276,6 +285,8 @@ def damaged(root: Path, what: str):
         validated.write_bytes("\r\n".join([*lines[:3], lines[3] + "\\", *lines[4:]]).encode())
     if what == "bytes":
         validated.write_bytes(validated.read_bytes() + b"\xff\xfe\n")
+    if what == "empty":
+        table.write_text("\n")
     if what == "two versions":
         shutil.copytree(root, root.parent / "cv-corpus-5" / "de")
 
@@ -290,6 +301,7 @@ def damaged(root: Path, what: str):
         ("line break", "covost_v2.de_en.tsv:5: a backslash at the end of the line makes it go on"),
         ("line break of Windows", "validated.tsv:4: a backslash at the end of the line makes it"),
         ("bytes", "validated.tsv: after line .*: not UTF-8"),
+        ("empty", "covost_v2.de_en.tsv: the file is empty; download it again"),
         ("two versions", "de is there 2 times"),
     ],
 )
