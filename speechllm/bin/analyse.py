@@ -61,7 +61,8 @@ def alignments(model, tokenizer, rows: list, plotted: set[int], out, device) -> 
 
     Monotonicity and sharpness are means over utterances, of the similarity of speech positions and text; utterances
     without text are left out. Sharpness compares with the previous utterance's text in the same language; the first
-    utterance has none and is not counted. Lengths are speech positions and the tokens that the LLM has to write, its
+    utterance has none and is not counted. Where soft text is part of the positions, what the adaptor alone gives is
+    measured too. Lengths are speech positions and the tokens that the LLM has to write, its
     end included.
 
     Args:
@@ -70,20 +71,16 @@ def alignments(model, tokenizer, rows: list, plotted: set[int], out, device) -> 
 
     Returns:
         ``alignment``: num_utts, monotonicity and sharpness by language and of all, None where no utterance counts (of
-        one utterance the sharpness); ``lengths``: see ``length_report``.
+        one utterance the sharpness), the same two in ``adaptor_alone``; ``lengths``: see ``length_report``.
     """
     import torch
 
-    from speechllm.analysis.alignment import (
-        cosine_matrix,
-        monotonicity,
-        plot_alignment,
-        sharpness,
-    )
+    from speechllm.analysis.alignment import cosine_matrix, plot_alignment
     from speechllm.analysis.lengths import length_report, plot_lengths
     from speechllm.data.ark import read_ark
 
-    scores, sizes, texts_before = [], [], {}
+    views = {"all": True} | ({"adaptor_alone": False} if model.soft_text is not None else {})
+    scores, sizes, texts_before = {view: [] for view in views}, [], {}
     for i, row in enumerate(rows):
         token_ids = torch.tensor(tokenizer.encode(row.text), dtype=torch.long, device=device)
         if len(token_ids) == 0:
@@ -92,26 +89,42 @@ def alignments(model, tokenizer, rows: list, plotted: set[int], out, device) -> 
         lens = torch.tensor([len(feats)], device=device)
         frames, lens = model.listen(feats[None].to(device), lens)
         num_frames = int(lens[0])
-        speech, lens = model.place(frames, lens)
-        sizes.append((row.lang, num_frames, int(lens[0]), len(token_ids) + 1))
-        heard = speech[0, : lens[0]].float().cpu().numpy()
         text = model.llm.embed(token_ids).float().cpu().numpy()
-        matrix, clear = cosine_matrix(heard, text), math.nan
-        if row.lang in texts_before:
-            clear = sharpness(matrix, cosine_matrix(heard, texts_before[row.lang]))
+        for view, with_text in views.items():
+            speech, num_positions = model.place(frames, lens, with_text)
+            heard = speech[0, : num_positions[0]].float().cpu().numpy()
+            scores[view].append((row.lang, *band(heard, text, texts_before.get(row.lang))))
+            if view == "all" and i in plotted:
+                tokens = [tokenizer.tokenizer.convert_ids_to_tokens(t) for t in token_ids.tolist()]
+                path = out / f"alignment_{row.utt_id}.png"
+                plot_alignment(cosine_matrix(heard, text), tokens, row.utt_id, path)
+        sizes.append((row.lang, num_frames, int(num_positions[0]), len(token_ids) + 1))
         texts_before[row.lang] = text
-        scores.append((row.lang, monotonicity(matrix), clear))
-        if i in plotted:
-            tokens = [tokenizer.tokenizer.convert_ids_to_tokens(t) for t in token_ids.tolist()]
-            plot_alignment(matrix, tokens, row.utt_id, out / f"alignment_{row.utt_id}.png")
-    report = {"num_utts": len(scores)}
+    report = {"num_utts": len(sizes), **by_lang(scores.pop("all"))}
+    report |= {view: by_lang(found) for view, found in scores.items()}
+    plot_lengths(sizes, out / "lengths.png")
+    return {"alignment": report, "lengths": length_report(sizes)}
+
+
+def band(heard, text, other) -> tuple[float, float]:
+    """Monotonicity and sharpness of positions (N, H) with their text (M, H); without another text no sharpness, nan."""
+    from speechllm.analysis.alignment import cosine_matrix, monotonicity, sharpness
+
+    matrix, clear = cosine_matrix(heard, text), math.nan
+    if other is not None:
+        clear = sharpness(matrix, cosine_matrix(heard, other))
+    return monotonicity(matrix), clear
+
+
+def by_lang(scores: list[tuple[str, float, float]]) -> dict[str, dict]:
+    """Means of monotonicity and sharpness by language and of all."""
+    report = {}
     for column, name in enumerate(("monotonicity", "sharpness"), start=1):
         values = {"all": [s[column] for s in scores]}
         for score in scores:
             values.setdefault(score[0], []).append(score[column])
         report[name] = {key: mean_of_known(value) for key, value in sorted(values.items())}
-    plot_lengths(sizes, out / "lengths.png")
-    return {"alignment": report, "lengths": length_report(sizes)}
+    return report
 
 
 def mean_of_known(values: list[float]) -> float | None:
@@ -122,11 +135,16 @@ def mean_of_known(values: list[float]) -> float | None:
 
 def describe_alignment(report: dict) -> str:
     """The line that is printed of what ``alignments`` reports as ``alignment``."""
-    told = []
-    for name, digits in (("monotonicity", 3), ("sharpness", 2)):
-        value = report[name]["all"]
-        told.append(f"{name} {'unknown' if value is None else f'{value:.{digits}f}'}")
-    return ", ".join(told)
+
+    def tell(report: dict) -> str:
+        told = []
+        for name, digits in (("monotonicity", 3), ("sharpness", 2)):
+            value = report[name]["all"]
+            told.append(f"{name} {'unknown' if value is None else f'{value:.{digits}f}'}")
+        return ", ".join(told)
+
+    alone = report.get("adaptor_alone")
+    return tell(report) + (f"; of the adaptor without soft text {tell(alone)}" if alone else "")
 
 
 def listening(

@@ -137,17 +137,24 @@ class SpeechLlm(nn.Module):
         encoder_out, lens = self.listen(feats, feat_lens)
         return self.ctc_log_probs(encoder_out), lens
 
-    def place(self, encoder_out: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
-        """Map encoder frames (S, T', D), (S,) to speech positions (S, N, H), (S,)."""
+    def place(
+        self, encoder_out: Tensor, lens: Tensor, with_text: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Map encoder frames (S, T', D), (S,) to speech positions (S, N, H), (S,).
+
+        Args:
+            with_text: whether soft text is added, where the model has it; without it this is the adaptor alone.
+        """
+        with_text = with_text and self.soft_text is not None
         logits = None
-        if self.compresses or self.soft_text is not None:
+        if self.compresses or with_text:
             logits = self.ctc_head(encoder_out)
         if self.compresses:
             at, num_positions = self.adaptor.find_positions(logits, lens)
             positions, kept = self.adaptor(encoder_out, at, num_positions), at >= 0
         else:
             positions, num_positions = self.adaptor(encoder_out, lens)
-        if self.soft_text is not None:
+        if with_text:
             if not self.compresses:
                 at, kept = self.adaptor.frames_per_position, lens_to_mask(lens, logits.size(1))
             text = self.soft_text(logits, kept, at, positions.size(1))

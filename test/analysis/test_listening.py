@@ -199,6 +199,27 @@ def test_sharpness_compares_with_the_text_before_in_the_same_language(tmp_path):
     assert report["sharpness"]["en"] == pytest.approx(own - before, abs=1e-5)
 
 
+def test_what_the_adaptor_gives_is_measured_without_soft_text_too(tmp_path):
+    texts = {"s-a": ("en", "5 6 7"), "s-b": ("en", "9 8"), "s-c": ("en", "11 12 4 3")}
+    rows = make_set(tmp_path, texts)
+    model = tiny_speech_llm(ctc_head=torch.nn.Linear(16, 9), soft_text=True)
+    model.soft_text.embeddings.data.normal_()
+    model.adaptor.proj.weight.data.normal_()
+
+    def report():
+        with torch.no_grad():
+            return alignments(model, Numbers(), rows, set(), tmp_path, "cpu")["alignment"]
+
+    both = report()
+    alone = both.pop("adaptor_alone")
+    assert "of the adaptor without soft text monotonicity" in describe_alignment(
+        both | {"adaptor_alone": alone}
+    )
+    model.soft_text = None
+    assert report() == {"num_utts": 3, **alone}
+    assert alone["sharpness"]["all"] != both["sharpness"]["all"]
+
+
 @pytest.mark.parametrize(("text", "monotonicity"), [("5", "unknown"), ("5 6 7", None)])
 def test_a_set_of_one_utterance_is_analysed(tmp_path, monkeypatch, capsys, text, monotonicity):
     make_set(tmp_path / "test", {"s-a": ("en", text)})
