@@ -60,7 +60,7 @@ def test_what_the_llm_thinks_is_no_help_to_learn_transcripts():
     assert "\n" not in str(error.value)
 
 
-def test_an_alignment_with_what_a_drifting_encoder_hears_is_refused():
+def test_an_alignment_by_a_ctc_that_drifts_is_refused():
     kept = TrainLlmConfig(alignment_weight=1.0, ctc_weight=0.3)
     for config in (kept, replace(kept, ctc_weight=0.0, train_encoder=False)):
         build.check_llm_training(config)

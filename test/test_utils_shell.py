@@ -340,6 +340,7 @@ TRAIN = """
 recipe_command="./run.sh ${llm_opts}"
 . stage.sh
 if run_stage 1 "train" -- "${llm_opts}"; then
+    list_commands >"${exp}/commands"
     discard_stale made other
     [ "${llm_opts}" != typo ]
     mkdir -p made/last
@@ -503,12 +504,21 @@ def test_path_leaves_the_shell_of_a_user_with_a_wrong_python_as_it_was(tmp_path,
     assert done.stderr == 2 * f"SPEECHLLM_PYTHON should name a Python interpreter, got '{name}'\n"
 
 
-def test_path_leaks_nothing_where_packages_are_missing(tmp_path):
+def test_path_leaves_no_python_dir_where_packages_are_missing(tmp_path):
     (tmp_path / "python").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "python").chmod(0o755)
     script = f'. "{UTILS}/path.sh" || echo "alive ${{python_dir-none}}"'
     done = run(["bash", "-c", script], tmp_path, {"SPEECHLLM_PYTHON": str(tmp_path / "python")})
     assert done.stdout == "alive none\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "found"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")]
+)
+def test_path_has_waiting_threads_sleep_unless_told_otherwise(tmp_path, own, found):
+    script = f'. "{UTILS}/path.sh"; echo "${{OMP_WAIT_POLICY}}"'
+    env = {"SPEECHLLM_PYTHON": sys.executable} | own
+    assert run(["bash", "-euc", script], tmp_path, env).stdout == f"{found}\n"
 
 
 def test_path_keeps_byte_order_and_utf8(tmp_path):

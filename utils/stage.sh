@@ -146,7 +146,7 @@ put_back() {
     for folder in ${stage_folders[@]+"${stage_folders[@]}"}; do
         [ ! -e "${folder}" ] || return 0
     done
-    [ -z "$(find -L "${exp}" "${data:-${exp}}" -mindepth 1 \( -name log -o -name .stages \) -prune \
+    [ -z "$(find -L "${exp}" "${data:-${exp}}" -mindepth 1 \( -name log -o -name .stages -o -path "${exp}/commands" \) -prune \
         -o -newer "${stage_file}.started" -print -quit 2>/dev/null)" ] || return 0
     for stamp in "${stage_file}".{done,started,command}; do
         if [ -f "${stage_file}.before/${stamp##*/}" ]; then

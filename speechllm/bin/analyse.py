@@ -79,7 +79,7 @@ def alignments(model, tokenizer, rows: list, plotted: set[int], out, device) -> 
     from speechllm.analysis.lengths import length_report, plot_lengths
     from speechllm.data.ark import read_ark
 
-    views = {"all": True} | ({"adaptor_alone": False} if model.soft_text is not None else {})
+    views = {"as_read": True} | ({"adaptor_alone": False} if model.soft_text is not None else {})
     scores, sizes, texts_before = {view: [] for view in views}, [], {}
     for i, row in enumerate(rows):
         token_ids = torch.tensor(tokenizer.encode(row.text), dtype=torch.long, device=device)
@@ -93,21 +93,22 @@ def alignments(model, tokenizer, rows: list, plotted: set[int], out, device) -> 
         for view, with_text in views.items():
             speech, num_positions = model.place(frames, lens, with_text)
             heard = speech[0, : num_positions[0]].float().cpu().numpy()
-            scores[view].append((row.lang, *band(heard, text, texts_before.get(row.lang))))
-            if view == "all" and i in plotted:
+            other = texts_before.get(row.lang)
+            scores[view].append((row.lang, *monotonicity_and_sharpness(heard, text, other)))
+            if view == "as_read" and i in plotted:
                 tokens = [tokenizer.tokenizer.convert_ids_to_tokens(t) for t in token_ids.tolist()]
                 path = out / f"alignment_{row.utt_id}.png"
                 plot_alignment(cosine_matrix(heard, text), tokens, row.utt_id, path)
         sizes.append((row.lang, num_frames, int(num_positions[0]), len(token_ids) + 1))
         texts_before[row.lang] = text
-    report = {"num_utts": len(sizes), **by_lang(scores.pop("all"))}
+    report = {"num_utts": len(sizes), **by_lang(scores.pop("as_read"))}
     report |= {view: by_lang(found) for view, found in scores.items()}
     plot_lengths(sizes, out / "lengths.png")
     return {"alignment": report, "lengths": length_report(sizes)}
 
 
-def band(heard, text, other) -> tuple[float, float]:
-    """Monotonicity and sharpness of positions (N, H) with their text (M, H); without another text no sharpness, nan."""
+def monotonicity_and_sharpness(heard, text, other) -> tuple[float, float]:
+    """Of positions (N, H) with their text (M, H); the sharpness is nan where another text (M', H) is None."""
     from speechllm.analysis.alignment import cosine_matrix, monotonicity, sharpness
 
     matrix, clear = cosine_matrix(heard, text), math.nan

@@ -5,9 +5,9 @@ python -m speechllm.bin.check_frozen --model exp/mini/llm --responses exp/mini/r
 
 The logits of the trained model's LLM after the transcripts of dialogues are compared with those of the LLM as it is
 loaded from its name or folder; its weights in memory as training began with those as it ended, by hashes that train_llm
-has noted; and the LLM with the one that wrote the training targets: two folders by hashes of their files, two names of
-the hub by their commits. Where training was to leave the LLM frozen, a difference is an error; a name and a folder
-cannot be compared, which is a warning.
+has noted (where it was interrupted, of the process that ended it); and the LLM with the one that wrote the training
+targets: two folders by hashes of their files, two names of the hub by their commits. Where training was to leave the
+LLM frozen, a difference is an error; a name and a folder cannot be compared, which is a warning.
 """
 
 import argparse
@@ -46,14 +46,24 @@ def same_logits(llm, other, prompts: list, device) -> list[bool]:
     return found
 
 
-def noted_weights(folder: str) -> dict:
-    """What the training of a frozen LLM has noted of its weights, each None where it has noted nothing."""
+def told(value: bool | None) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def noted_weights(checkpoint: Path) -> dict:
+    """What the training of a frozen LLM has noted of its weights, each None where it has noted nothing.
+
+    Args:
+        checkpoint: in an experiment folder, or a folder by itself.
+    """
     import json
 
     from speechllm.bin.train_llm import LLM_WEIGHTS
 
-    path = Path(folder) / LLM_WEIGHTS
-    noted = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    noted = {}
+    for folder in (checkpoint.parent, checkpoint):
+        if (folder / LLM_WEIGHTS).is_file():
+            noted = json.loads((folder / LLM_WEIGHTS).read_text(encoding="utf-8"))
     before, after = noted.get("before"), noted.get("after")
     return {
         "weights_before_training": before,
@@ -93,12 +103,8 @@ def main(argv=None):
     same = same_logits(model.llm.to(device), base_llm, prompts, device)
     revision = llm_revision(name)
     same_weights = same_revision(about["revision"], revision)
-
-    def told(value: bool | None) -> str:
-        return "unknown" if value is None else str(value)
-
     learnt = any(key.startswith("llm.") for key in model.checkpoint_state_dict())
-    noted = noted_weights(args.model)
+    noted = noted_weights(path)
     kept = None if learnt else noted["training_kept_weights"]
     report = {
         "num_prompts": len(prompts),

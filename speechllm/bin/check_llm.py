@@ -12,6 +12,8 @@ from speechllm.config import TrainLlmConfig
 def get_parser(argv=None):
     parser = cli.config_parser(__doc__, TrainLlmConfig, argv)
     parser.add_argument("name", help="Hugging Face name or folder")
+    for flag in ("--init", "--overwrite"):  # of train_llm, with which this shares its overrides
+        parser.add_argument(flag, default="", help="not read")
     return parser
 
 
@@ -25,9 +27,9 @@ def main(argv=None):
     build.check_llm_training(config)
     llm_config, tokenizer = load_llm_config(args.name), LlmTokenizer(args.name)
     if config.chat:
-        build.build_chat_template("{audio}", tokenizer).check_takes_audio()
+        build.build_chat_template("{audio}", tokenizer, config.system).check_takes_audio()
     prefix = config.speech_attention == "prefix"
-    if (prefix or config.packing) and (why := why_no_4d_mask(llm_config)):
+    if (prefix or config.packing) and (why := why_no_4d_mask(llm_config, config.llm.attention)):
         refuse_4d_mask(llm_config.model_type, why, config.packing)
     print(f"{args.name}: {llm_config.model_type}, {len(tokenizer):,} tokens")
 

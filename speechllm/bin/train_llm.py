@@ -82,9 +82,9 @@ def check_talk(config: TrainLlmConfig) -> str:
 
 @contextmanager
 def noting_weights(llm, exp_dir: str, overwrite: bool, setup):
-    """Note in the experiment folder what an LLM of which nothing learns is before and after a training.
+    """Note in the experiment folder, after a training, what an LLM of which nothing learns was before it and is then.
 
-    A run that goes on keeps what it noted when it began; one that began without a note gets none.
+    A run that was finished before has nothing to note.
     """
     import json
     from pathlib import Path
@@ -95,27 +95,17 @@ def noting_weights(llm, exp_dir: str, overwrite: bool, setup):
     if any(p.requires_grad for p in llm.parameters()):
         yield
         return
-    path = Path(exp_dir) / LLM_WEIGHTS
-
-    def write(weights: dict):
-        with atomic_write(path) as file:
-            json.dump(weights, file, indent=1)
-
-    def note_start(before: str):
-        if overwrite or not (path.parent / "last").exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write({"before": before, "after": None})
-
-    def note_end(after: str):
-        weights = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if weights.get("after", "") is None:
-            write(weights | {"after": after})
-
+    was_finished = (Path(exp_dir) / "best").exists() and not overwrite
     before = checkpoint.digest(llm, keep=setup.is_main)
-    distributed.from_main(lambda: note_start(before), setup)
     yield
     after = checkpoint.digest(llm, keep=setup.is_main)
-    distributed.from_main(lambda: note_end(after), setup)
+
+    def write():
+        if not was_finished:
+            with atomic_write(Path(exp_dir) / LLM_WEIGHTS) as file:
+                json.dump({"before": before, "after": after}, file, indent=1)
+
+    distributed.from_main(write, setup)
 
 
 def main(argv=None):

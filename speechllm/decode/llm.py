@@ -74,12 +74,12 @@ def greedy(
             keep.append(i)
         if not keep:
             return hyps
-        kept = torch.tensor(keep, device=tokens.device)
         if len(keep) < len(active):
+            kept = torch.tensor(keep, device=tokens.device)
             llm.select(state, kept)
-        active, tokens = [active[i] for i in keep], tokens[kept]
+            active, tokens = [active[i] for i in keep], tokens[kept]
+            seen = None if seen is None else seen[kept]
         if seen is not None:
-            seen = seen[kept]
             seen[torch.arange(len(active)), tokens] = True
         logits = llm.step(state, tokens)
 

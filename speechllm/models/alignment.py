@@ -60,9 +60,7 @@ def forced_units(log_probs: Tensor, lens: Tensor, units: Tensor, unit_lens: Tens
     aligned = torch.full(log_probs.shape[:2], BLANK_ID, dtype=torch.long, device=log_probs.device)
     for b, (T, U) in enumerate(zip(lens.tolist(), unit_lens.tolist(), strict=True)):
         said = units[b : b + 1, :U]
-        num_repeats = int(
-            (said[:, 1:] == said[:, :-1]).sum()
-        )  # between equal units there is a blank
+        num_repeats = int((said[:, 1:] == said[:, :-1]).sum())  # each needs a blank between
         if 0 < U and U + num_repeats <= T:
             aligned[b, :T] = forced_align(log_probs[b : b + 1, :T], said, blank=BLANK_ID)[0][0]
     return aligned

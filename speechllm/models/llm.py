@@ -108,17 +108,20 @@ def prefix_mask(lens: Tensor, speech: Tensor) -> Tensor:
     return span_mask(lens_to_mask(lens, speech.size(1)), speech)
 
 
-def why_no_4d_mask(config) -> str:
-    """What keeps the attention of a transformers config from following a 4-D mask in all layers, also with a cache.
+def why_no_4d_mask(config, attention: str) -> str:
+    """What keeps an LLM of a transformers config from following a 4-D mask in all layers, also with a cache.
 
     "" if nothing is known to; ``Llm.why_mask_is_lost`` tries it.
+
+    Args:
+        attention: implementation, as transformers names it.
     """
-    text, attention = config.get_text_config(), getattr(config, "_attn_implementation", None)
+    text = config.get_text_config()
     if text.model_type in NO_4D_MASK:
         return NO_4D_MASK[text.model_type]
     if getattr(text, "alibi", False):  # Falcon has it as an option
         return ALIBI
-    if attention not in ("sdpa", "eager", None):
+    if attention not in ("sdpa", "eager"):
         return f"llm.attention {attention} reads none (sdpa does)"
     window = getattr(text, "sliding_window", None)
     kinds = getattr(text, "layer_types", None) or [SLIDING if window else FULL]
@@ -155,9 +158,9 @@ class Llm(nn.Module):
         self.finetuned = self.checkpointing = False
 
     @cached_property
-    def follows_4d_mask(self) -> bool:
-        """Whether nothing is known that keeps attention from following a 4-D mask."""
-        return not why_no_4d_mask(self.config)
+    def why_no_4d_mask(self) -> str:
+        """See the function of this name."""
+        return why_no_4d_mask(self.config, getattr(self.config, "_attn_implementation", "eager"))
 
     @torch.no_grad()
     def why_mask_is_lost(self) -> str:
@@ -166,15 +169,21 @@ class Llm(nn.Module):
         Without weights ("meta") nothing is tried.
         """
         weight = self.model.get_input_embeddings().weight
-        if (why := why_no_4d_mask(self.config)) or weight.is_meta:
-            return why
+        if self.why_no_4d_mask or weight.is_meta:
+            return self.why_no_4d_mask
         x = torch.randn(2, 3, self.dim, generator=torch.Generator().manual_seed(0))
         x[1, :2] = x[0, :2]
         x, one_part = x.to(weight), torch.ones(2, 3, dtype=torch.long, device=weight.device)
+        modes = {module: module.training for module in self.modules()}
+        self.model.eval()  # dropout would make rows differ
         try:
             first = self.hidden(x, span_mask(one_part > 0, one_part))[:, 0]
         except (RuntimeError, TypeError, ValueError) as error:
+            self.hidden(x)  # what fails without a mask too is another matter
             return f"it fails with one ({' '.join(str(error).split())[:100]})"
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
         return "it does not look at it" if torch.equal(*first) else ""
 
     def add_lora(
@@ -491,31 +500,31 @@ class Llm(nn.Module):
             mask = torch.cat([mask, lens_to_mask(draft_lens, D)], 1)
             lens = lens + draft_lens
         positions = (mask.cumsum(1) - 1).clamp(min=0)
-        read_mask = mask
+        allowed = mask
         if speech is not None:
             spans = [F.pad(span, (L - len(span), D)) for span in speech]
-            read_mask = span_mask(mask, torch.stack(spans).to(device))
+            allowed = span_mask(mask, torch.stack(spans).to(device))
         cache = self.empty_cache()
-        hidden = self.hidden(inputs, read_mask, positions, cache)
+        hidden = self.hidden(inputs, allowed, positions, cache)
         return hidden[:, L - 1 :], DecodeState(cache, mask, lens)
 
     def read_tokens(self, state: DecodeState, tokens: list[list[int]]) -> Tensor:
         """Read more tokens, of different number per row; hidden states (B, D, H), padded on the right."""
         token_ids, lens = pad_tokens(tokens, state.positions.device)
-        return self._read(state, token_ids, lens_to_mask(lens, token_ids.size(1)), lens)
+        return self._read(state, token_ids, lens_to_mask(lens, token_ids.size(1)))
 
-    def _read(self, state: DecodeState, token_ids: Tensor, real: Tensor, lens: Tensor | int):
-        """Read token ids (B, D), of which the first ``lens`` of a row are ``real`` (B, D)."""
+    def _read(self, state: DecodeState, token_ids: Tensor, real: Tensor) -> Tensor:
+        """Read token ids (B, D), of which those at the beginning of a row are ``real`` (B, D)."""
         D = token_ids.size(1)
         at = torch.arange(D, device=token_ids.device)
         state.mask = torch.cat([state.mask, real], 1)
         mask = state.mask
-        if self.can_forget and self.follows_4d_mask:  # transformers takes longer to make it
+        if self.can_forget and not self.why_no_4d_mask:  # transformers takes longer to make it
             mask = read_mask(mask, D)
         hidden = self.hidden(
             self.embed(token_ids), mask, state.positions[:, None] + at, state.cache
         )
-        state.positions = state.positions + lens
+        state.positions = state.positions + real.sum(1)
         return hidden
 
     def forget(self, state: DecodeState, num_read: list[int], num_kept: list[int]):
@@ -548,7 +557,7 @@ class Llm(nn.Module):
     def step(self, state: DecodeState, token_ids: Tensor) -> Tensor:
         """Read one more token per row, (B,) to logits (B, V); the state moves on."""
         real = state.mask.new_ones(len(token_ids), 1)
-        return self.logits(self._read(state, token_ids[:, None], real, 1)[:, 0])
+        return self.logits(self._read(state, token_ids[:, None], real)[:, 0])
 
     def select(self, state: DecodeState, rows: Tensor, num_columns: int | None = None):
         """Keep, repeat or reorder the rows of a state by index (B',).

@@ -286,11 +286,12 @@ class SpeechLlm(nn.Module):
     ) -> Tensor:
         """How far speech positions (S, N, H) are from the units (S, U) that the frames (S, T', D) are aligned with."""
         with torch.no_grad():
-            log_probs = self.ctc_log_probs(encoder_out)
+            logits = self.ctc_head(encoder_out)
             if self.compresses:
-                at, _ = self.adaptor.find_positions(log_probs, encoder_lens)
+                at, _ = self.adaptor.find_positions(logits, encoder_lens)
             else:
                 at = self.adaptor.frames_per_position
+            log_probs = F.log_softmax(logits.float(), dim=-1)
             aligned = forced_units(log_probs, encoder_lens, units, unit_lens)
         return misalignment(speech, aligned, self.unit_embeddings, at)
 

@@ -133,8 +133,11 @@ def read_spec(path: Path) -> TableSpec:
     others = values.get("others") or []
     needed = [(row.published, ("mark",)) for row in rows if row.published]
     for figure, keys in needed + [(figure, ("label", "mark")) for figure in others]:
-        if missing := [key for key in keys if key not in figure]:
+        if missing := [key for key in keys if not figure.get(key)]:
             raise UserError(f"{path}: published figures {figure}: key {missing[0]!r} is missing")
+    labels = [figure["label"] for figure in others]
+    if double := sorted({label for label in labels if labels.count(label) > 1}):
+        raise UserError(f"{path}: {double[0]!r} stands in 'others' twice")
     own = {row.name for row in rows if not row.run and not row.is_preset}
     if unlike := [row for row in rows if row.run and row.run not in own]:
         raise UserError(

@@ -95,6 +95,28 @@ def test_a_frozen_llm_that_training_has_changed_in_memory_is_found_out(
     assert ("its weights in memory were others at the end" in report["error"]) is changed
 
 
+def test_a_note_of_a_training_that_was_finished_before_is_not_made_up(parts, tmp_path):
+    folder = tmp_path / "llm"
+    train(parts, folder, "--lora.rank", "0")
+    (folder / train_llm.LLM_WEIGHTS).unlink()  # as where it was stopped before the note
+    train(parts, folder, "--lora.rank", "0")
+    assert check(parts, folder)["training_kept_weights"] is None
+
+
+def test_the_note_is_found_from_the_checkpoint_too(parts, tmp_path):
+    train(parts, tmp_path / "llm", "--lora.rank", "0")
+    out = tmp_path / "frozen.json"
+    options = ["--model", tmp_path / "llm/best", "--responses", parts / "train", "--out", out]
+    check_frozen.main([str(word) for word in (*options, parts / "dialogues.jsonl")])
+    assert json.loads(out.read_text())["training_kept_weights"] is True
+
+
+def test_a_frozen_encoder_is_aligned_with_what_is_said(parts, tmp_path, capsys):
+    options = ["--train_encoder", "false", "--alignment_weight", "1", "--train.log_every", "1"]
+    train(parts, tmp_path / "llm", *options)
+    assert "misalignment" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("attention", ["causal", "prefix"])
 def test_a_model_that_looks_both_ways_is_told_before_training_what_it_is_for(
     parts, tmp_path, capsys, monkeypatch, attention
@@ -132,26 +154,13 @@ def nothing(llm):
     pass
 
 
-def test_a_run_that_goes_on_is_compared_with_its_beginning(tmp_path):
+def test_what_is_noted_is_of_the_process_that_ends_a_training(tmp_path):
     base = checkpoint.digest(tiny_llama())
     with pytest.raises(KeyboardInterrupt):
         noted(tmp_path, tiny_llama(), killed)
-    (tmp_path / "last").mkdir()
+    assert not (tmp_path / train_llm.LLM_WEIGHTS).exists()
     assert noted(tmp_path, tiny_llama(), nothing) == {"before": base, "after": base}
-    for llm in (tiny_llama(), tiny_llama(seed=1)):  # finished: nothing is trained, nothing noted
-        assert noted(tmp_path, llm, change) == {"before": base, "after": base}
+    (tmp_path / "best").mkdir()
+    assert noted(tmp_path, tiny_llama(), change) == {"before": base, "after": base}  # was finished
     again = noted(tmp_path, tiny_llama(), change, overwrite=True)
     assert again["before"] == base != again["after"]
-
-
-def test_a_run_that_goes_on_with_another_llm_differs_from_its_beginning(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        noted(tmp_path, tiny_llama(), killed)
-    (tmp_path / "last").mkdir()
-    found = noted(tmp_path, tiny_llama(seed=1), nothing)
-    assert found["before"] != found["after"] == checkpoint.digest(tiny_llama(seed=1))
-
-
-def test_a_run_that_began_without_a_note_gets_none(tmp_path):
-    (tmp_path / "last").mkdir()
-    assert noted(tmp_path, tiny_llama(), nothing) is None

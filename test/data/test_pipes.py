@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from audio_files import noise, write_audio
 
 from speechllm.data.audio import read_audio
@@ -123,11 +122,3 @@ def test_paths_are_taken_as_they_are(find):
         assert audio_path(Path("wav.scp"), "utt1", path, find) == path
     with pytest.raises(UserError, match="'' is not a path"):
         audio_path(Path("wav.scp"), "utt1", "", find)
-
-
-def test_cat_gives_the_bytes_of_the_file_that_stands_for_it(folder):
-    """What a command that is at hand everywhere really does."""
-    written = subprocess.run(["bash", "-c", f"cat '{folder}/a.flac'"], capture_output=True).stdout
-    path = audio_path(Path("wav.scp"), "utt1", f"cat '{folder}/a.flac' |", str)
-    assert Path(path).read_bytes() == written
-    assert soundfile.info(path).format == "FLAC"

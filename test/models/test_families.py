@@ -125,6 +125,25 @@ def test_what_reads_a_4d_mask_in_part_only_is_refused_with_the_reason(family, si
     assert tiny_speech_llm(llm).attention == "causal"
 
 
+def test_dropout_does_not_hide_that_a_mask_is_lost():
+    llm = tiny("llama")
+    llm.hidden = lambda x, mask=None: torch.nn.functional.dropout(x, 0.5, llm.model.training)
+    llm.model.train()
+    assert llm.why_mask_is_lost() == "it does not look at it"
+    assert llm.model.training and all(module.training for module in llm.model.modules())
+
+
+def test_a_failure_that_is_not_the_masks_is_not_blamed_on_it():
+    llm = tiny("llama")
+
+    def fail(x, mask=None):
+        raise RuntimeError("out of memory")
+
+    llm.hidden = fail
+    with pytest.raises(RuntimeError, match="out of memory"):
+        llm.why_mask_is_lost()
+
+
 def test_a_window_that_is_never_left_or_not_in_use_is_none():
     for family, sizes in (
         ("mistral", {"sliding_window": 256}),
