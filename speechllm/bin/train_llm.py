@@ -95,14 +95,16 @@ def noting_weights(llm, exp_dir: str, overwrite: bool, setup):
     if any(p.requires_grad for p in llm.parameters()):
         yield
         return
-    was_finished = (Path(exp_dir) / "best").exists() and not overwrite
+    path = Path(exp_dir) / LLM_WEIGHTS
+    was_finished = (path.parent / "best").exists() and not overwrite
     before = checkpoint.digest(llm, keep=setup.is_main)
     yield
     after = checkpoint.digest(llm, keep=setup.is_main)
 
     def write():
         if not was_finished:
-            with atomic_write(Path(exp_dir) / LLM_WEIGHTS) as file:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as file:
                 json.dump({"before": before, "after": after}, file, indent=1)
 
     distributed.from_main(write, setup)
