@@ -57,7 +57,7 @@ def bench(corpus: Path, small: bool) -> list[common.Row]:
     for vocab_size in (own_size, LLAMA_VOCAB_SIZE // (100 if small else 1)):
         models = make_models(corpus, vocab_size, small)
         if vocab_size != own_size:
-            models = {name: models[name] for name in (common.OURS, PEER, IN_MEMORY)}
+            models = {name: models[name] for name in (common.OURS, PEER)}
         for factor in FACTORS:
             num_frames = (300 if small else batch_frames) * factor
             plans = epochs.Plans(corpus, 6 if small else epochs.NUM_UTTS, num_frames)
