@@ -19,6 +19,7 @@ from speechllm.config import (
 )
 from speechllm.data.prompts import TASKS, ChatTemplate, PromptTemplate
 from speechllm.errors import UserError
+from speechllm.models.adapters import add_ia3, add_lora, add_oft
 from speechllm.models.adaptors.conv import ConvAdaptor
 from speechllm.models.adaptors.ctc_compressor import CtcCompressorAdaptor
 from speechllm.models.adaptors.qformer import QformerAdaptor
@@ -42,7 +43,7 @@ ADAPTORS = {
     "qformer": QformerAdaptor,
     "ctc_compressor": CtcCompressorAdaptor,
 }
-ADAPTERS = {"ia3": Llm.add_ia3, "oft": Llm.add_oft}  # beside LoRA
+ADAPTERS = {"ia3": add_ia3, "oft": add_oft}  # beside LoRA
 NO_PEFT = NoPeftConfig()
 
 
@@ -156,10 +157,10 @@ def adapt_llm(
     if config.finetune or config.from_scratch:
         llm.finetune_all()
     elif lora.rank > 0:
-        llm.add_lora(lora.rank, lora.alpha, lora.dropout, tuple(lora.targets), lora.dora)
+        add_lora(llm.model, lora.rank, lora.alpha, lora.dropout, tuple(lora.targets), lora.dora)
     elif peft.type != "none":
         settings = dataclasses.asdict(peft)
-        ADAPTERS[settings.pop("type")](llm, **settings)
+        ADAPTERS[settings.pop("type")](llm.model, **settings)
 
 
 def build_speech_llm(

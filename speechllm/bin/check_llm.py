@@ -20,9 +20,9 @@ def get_parser(argv=None):
 def main(argv=None):
     config, args = cli.parse(get_parser(argv), TrainLlmConfig, argv)
     from speechllm import build
-    from speechllm.models.llm import refuse_4d_mask, why_no_4d_mask
     from speechllm.models.llm_loading import load_llm_config
     from speechllm.models.llm_tokenizer import LlmTokenizer
+    from speechllm.models.mask_support import refuse_4d_mask, why_no_4d_mask
 
     build.check_llm_training(config)
     llm_config, tokenizer = load_llm_config(args.name), LlmTokenizer(args.name)

@@ -177,6 +177,7 @@ def load_recognizer(folder, config: DecodeConfig, device, llm_name: str = ""):
     """The recognizer of an experiment folder, whichever kind of model it holds."""
     from speechllm import load
     from speechllm.data.tokenizer import CtcTokenizer
+    from speechllm.models.adapters import merge_adapters
 
     kind = load.model_kind(folder)
     if kind == "ctc":
@@ -187,7 +188,7 @@ def load_recognizer(folder, config: DecodeConfig, device, llm_name: str = ""):
         tokenizer = CtcTokenizer(path / "units.model")
         return encoder_decoder_recognizer(model.to(device), tokenizer, config, device)
     model, saved, path = load.load_speech_llm(folder, llm_name)
-    model.llm.merge_adapters()
+    merge_adapters(model.llm.model)
     return llm_recognizer(model.to(device), *text_side(saved, path, config.task), config, device)
 
 

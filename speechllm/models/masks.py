@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from speechllm.models.lengths import lens_to_mask
+
 
 def span_mask(real: Tensor, speech: Tensor) -> Tensor:
     """Causal attention, but every position of an audio part sees all of that part (arXiv:2307.03917).
@@ -20,6 +22,11 @@ def span_mask(real: Tensor, speech: Tensor) -> Tensor:
     causal = torch.ones(L, L, dtype=torch.bool, device=speech.device).tril()
     allowed = (causal | same_part) & real[:, None, :]
     return (allowed | torch.eye(L, dtype=torch.bool, device=speech.device))[:, None]
+
+
+def prefix_mask(lens: Tensor, speech: Tensor) -> Tensor:
+    """The ``span_mask`` of rows that are padded on the right: (B,), (B, L) to (B, 1, L, L)."""
+    return span_mask(lens_to_mask(lens, speech.size(1)), speech)
 
 
 def packed_mask(segments: Tensor, speech: Tensor) -> Tensor:

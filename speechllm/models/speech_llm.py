@@ -9,8 +9,9 @@ from speechllm.models.ctc import ctc_losses
 from speechllm.models.distill import divergence, top_log_probs
 from speechllm.models.join import join, pack
 from speechllm.models.lengths import lens_to_mask
-from speechllm.models.llm import Llm, prefix_mask, refuse_4d_mask
-from speechllm.models.masks import packed_mask
+from speechllm.models.llm import Llm
+from speechllm.models.mask_support import refuse_4d_mask, why_mask_is_lost
+from speechllm.models.masks import packed_mask, prefix_mask
 from speechllm.models.soft_text import SoftText
 
 
@@ -61,7 +62,7 @@ class SpeechLlm(nn.Module):
         distill_top_k: int = 64,
     ):
         super().__init__()
-        if (attention == "prefix" or packing) and (why := llm.why_mask_is_lost()):
+        if (attention == "prefix" or packing) and (why := why_mask_is_lost(llm)):
             refuse_4d_mask(llm.config.model_type, why, packing)
         if packing and distill_weight:
             raise ValueError("the text prompts of distill_weight are not packed")

@@ -11,14 +11,8 @@ from speechllm import load
 from speechllm.analysis.alignment import cosine_matrix, path_similarity
 from speechllm.analysis.listening import silenced, with_other_audio
 from speechllm.bin import analyse, recognize
-from speechllm.bin.analyse import (
-    alignments,
-    describe_alignment,
-    describe_writing,
-    listening,
-    next_tokens,
-    writing,
-)
+from speechllm.bin.analyse import alignments, describe_alignment
+from speechllm.bin.listening import describe_writing, listening, next_tokens, writing
 from speechllm.bin.recognize import Output, load_feats
 from speechllm.data.ark import plain_bytes
 from speechllm.data.compile import compile_manifest
@@ -28,6 +22,7 @@ from speechllm.data.manifest import Manifest
 from speechllm.data.rows import Row
 from speechllm.data.tables import write_table
 from speechllm.errors import UserError
+from speechllm.models.adapters import add_lora
 
 
 @pytest.mark.parametrize("num_rows", [2, 3, 8])
@@ -116,7 +111,7 @@ def test_an_interval_says_how_sure_it_is_that_the_audio_is_heard():
 
 def test_writing_sees_what_the_adapters_change():
     llm, base = tiny_llama(), tiny_llama()
-    llm.add_lora(4, 8.0, 0.0, ())
+    add_lora(llm.model, 4, 8.0, 0.0, ())
     rows = [[1, 5, 6, 7], [1, 9, 3]]
     same = writing(llm, base, rows, "cpu")
     assert same["agreement"] == 1 and same["equal_without_adapters"]

@@ -9,6 +9,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from speechllm.decode.beam import beam_search
+from speechllm.models.adapters import merge_adapters
 
 NUM_BEAMS = 4
 VOCAB_SIZE = 2000  # the mini preset has 1,258
@@ -81,7 +82,7 @@ def are_equal(ours, theirs) -> bool:
 def bench(corpus: Path, small: bool) -> list[common.Row]:
     vocab_size, num_utts, limit = (60, 3, 8) if small else (VOCAB_SIZE, 16, MAX_TOKENS)
     llm = llama.make_llm(vocab_size, small)
-    llm.merge_adapters()  # as bin/decode does; what is left are plain matrices, for both sides
+    merge_adapters(llm.model)  # as bin/decode does; what is left are plain matrices, for both sides
     push_end(llm, 1.5 if small else END_PUSH)
     batch = llama.make_batch(llm.dim, vocab_size, num_utts, 2.0 if small else 10.0)
     with torch.no_grad():

@@ -13,6 +13,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from speechllm.decode.ctc import ctc_greedy
 from speechllm.decode.llm import greedy
 from speechllm.decode.speculative import describe, speculative_greedy
+from speechllm.models.adapters import merge_adapters
 
 BATCH_SIZES = (1, 16)
 VOCAB_SIZE = 2000  # the mini preset has 1,258
@@ -66,7 +67,7 @@ def bench(corpus: Path, small: bool) -> list[common.Row]:
     limits = [len(target) for target in batch["targets"]]
     seconds = float(batch["feat_lens"].sum()) / llama.POSITIONS_PER_SECOND
 
-    llm.merge_adapters()  # as bin/decode does; what is left are plain matrices, for both sides
+    merge_adapters(llm.model)  # as bin/decode does; what is left are plain matrices, for both sides
     frames = torch.randn(num_utts, batch["feats"].size(1), ENCODER_DIM)
     ctc_head = torch.nn.Linear(ENCODER_DIM, NUM_UNITS)
 

@@ -33,6 +33,7 @@ from speechllm.data.manifest import Manifest
 from speechllm.data.prompts import PromptTemplate
 from speechllm.data.sampler import plan_batches
 from speechllm.data.shards import merge_shards
+from speechllm.models.adapters import merge_adapters
 from speechllm.models.adaptors.stack import StackAdaptor
 from speechllm.models.speech_llm import SpeechLlm
 from speechllm.train.distributed import Setup
@@ -146,7 +147,7 @@ def decoding(num_utts: int, seconds: float, vocab_size: int, small: bool) -> dic
             common.in_child(record, Path(folder) / name, *size)
             common.in_child(extract, Path(folder) / name)
         model = make_model(vocab_size, 1, small).eval()
-        model.llm.merge_adapters()
+        merge_adapters(model.llm.model)
         template = PromptTemplate(TrainLlmConfig.prompt, str.split, llama.BOS_ID, llama.EOS_ID)
         setup = Setup()
         recognize = llm_recognizer(model, Numbers(), None, template, config, setup.device)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from speechllm.models.adapters import add_lora
 from speechllm.models.join import IGNORE_INDEX
 from speechllm.models.llm import Llm
 from speechllm.models.speech_llm import SpeechLlm
@@ -42,7 +43,7 @@ def make_llm(vocab_size: int, small: bool = False) -> Llm:
     )
     llm = Llm(LlamaForCausalLM(config).eval())
     llm.model.get_output_embeddings().weight.data[EOS_ID] = 0.0
-    llm.add_lora(8, 16, 0.0)
+    add_lora(llm.model, 8, 16, 0.0)
     for p in llm.parameters():
         if p.requires_grad:
             p.data.normal_(0.0, 0.05)

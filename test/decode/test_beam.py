@@ -6,7 +6,7 @@ import torch
 from helpers import EOS_ID, VOCAB, llm_batch, tiny_bloom, tiny_llama, tiny_speech_llm
 from speechllm.decode.beam import beam_search
 from speechllm.decode.llm import greedy
-from speechllm.models.llm import prefix_mask
+from speechllm.models.masks import prefix_mask
 
 FAMILIES = {"llama": tiny_llama, "bloom": tiny_bloom}
 

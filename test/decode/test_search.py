@@ -15,9 +15,9 @@ from helpers import (
 )
 from speechllm.decode.ctc import ctc_greedy
 from speechllm.decode.llm import greedy, penalise_repetition
-from speechllm.models.llm import prefix_mask
 from speechllm.models.llm_loading import load_llm
 from speechllm.models.llm_tokenizer import LlmTokenizer
+from speechllm.models.masks import prefix_mask
 
 
 def greedy_without_cache(llm, row, max_tokens, speech=None):

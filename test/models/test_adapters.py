@@ -8,6 +8,7 @@ from speechllm import build
 from speechllm.bin.training import hidden_matrices
 from speechllm.config import Ia3Config, LlmConfig, LoraConfig, NoPeftConfig, OftConfig
 from speechllm.errors import UserError
+from speechllm.models.adapters import without_adapters
 
 FAMILIES = {"llama": tiny_llama, "bloom": tiny_bloom}
 KINDS = {
@@ -51,7 +52,7 @@ def test_adapters_can_be_switched_off(kind, family):
     llm, x = adapted(kind, family), torch.randn(2, 5, 32)
     disturb(llm)
     assert not torch.allclose(llm.hidden(x), FAMILIES[family]().hidden(x), atol=1e-3)
-    with llm.without_adapters():
+    with without_adapters(llm.model):
         assert torch.equal(llm.hidden(x), FAMILIES[family]().hidden(x))
 
 

@@ -8,6 +8,7 @@ from helpers import BOS_ID, llm_batch, tiny_llama, tiny_speech_llm
 from speechllm.data.prompts import PromptTemplate
 from speechllm.data.rows import Row
 from speechllm.models import speech_llm
+from speechllm.models.adapters import add_lora
 from speechllm.models.distill import divergence, top_log_probs
 
 
@@ -83,7 +84,7 @@ def test_what_is_thought_after_text_has_neither_masks_nor_dropout(monkeypatch):
         lambda llm, hidden, k: seen.append(hidden) or find(llm, hidden, k),
     )
     model = tiny_speech_llm(distill_weight=0.5, target_masking=0.9, mask_id=0)
-    model.llm.add_lora(4, 8.0, 0.5)
+    add_lora(model.llm.model, 4, 8.0, 0.5)
     for p in model.llm.parameters():
         if p.requires_grad:
             torch.nn.init.normal_(p, std=0.2)

@@ -7,8 +7,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from helpers import BOS_ID, EOS_ID, VOCAB, llm_batch, one_of, tiny_bloom, tiny_speech_llm
 from speechllm.decode.llm import greedy
 from speechllm.errors import UserError
-from speechllm.models.llm import Llm, prefix_mask
+from speechllm.models.llm import Llm
 from speechllm.models.llm_loading import load_llm, new_llm
+from speechllm.models.mask_support import why_mask_is_lost
+from speechllm.models.masks import prefix_mask
 
 FAMILIES = (
     "llama",
@@ -129,7 +131,7 @@ def test_dropout_does_not_hide_that_a_mask_is_lost():
     llm = tiny("llama")
     llm.hidden = lambda x, mask=None: torch.nn.functional.dropout(x, 0.5, llm.model.training)
     llm.model.train()
-    assert llm.why_mask_is_lost() == "it does not look at it"
+    assert why_mask_is_lost(llm) == "it does not look at it"
     assert llm.model.training and all(module.training for module in llm.model.modules())
 
 
@@ -141,7 +143,7 @@ def test_a_failure_that_is_not_the_masks_is_not_blamed_on_it():
 
     llm.hidden = fail
     with pytest.raises(RuntimeError, match="out of memory"):
-        llm.why_mask_is_lost()
+        why_mask_is_lost(llm)
 
 
 def test_a_window_that_is_never_left_or_not_in_use_is_none():
@@ -151,7 +153,7 @@ def test_a_window_that_is_never_left_or_not_in_use_is_none():
         ("gemma3_text", {"sliding_window": 512}),
         ("qwen2", {"sliding_window": 16, "use_sliding_window": False}),
     ):
-        assert tiny(family, **sizes).why_mask_is_lost() == ""
+        assert why_mask_is_lost(tiny(family, **sizes)) == ""
 
 
 def test_positions_of_a_4d_mask_are_those_without_one():

@@ -5,7 +5,7 @@ import torch
 from transformers.cache_utils import DynamicLayer
 
 from helpers import tiny_llama
-from speechllm.models.llm import RoomyLayer
+from speechllm.models.kv_cache import RoomyLayer
 from speechllm.models.masks import read_mask
 
 
@@ -56,7 +56,7 @@ def test_reading_a_token_moves_nothing_that_was_read():
 
 def test_a_cache_with_room_stays_where_the_llm_is():
     for move in (RoomyLayer().offload, RoomyLayer().prefetch):
-        with pytest.raises(NotImplementedError):
+        with pytest.raises(RuntimeError, match="stays where the LLM is"):
             move()
 
 

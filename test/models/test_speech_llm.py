@@ -6,8 +6,9 @@ from torch.nn.functional import cross_entropy
 
 from helpers import BOS_ID, VOCAB, llm_batch, one_of, tiny_bloom, tiny_llama, tiny_speech_llm
 from speechllm.errors import UserError
+from speechllm.models.adapters import add_lora, merge_adapters, without_adapters
 from speechllm.models.adaptors.stack import StackAdaptor
-from speechllm.models.llm import prefix_mask
+from speechllm.models.masks import prefix_mask
 from speechllm.train import optim
 
 FAMILIES = {"llama": tiny_llama, "bloom": tiny_bloom}
@@ -85,7 +86,7 @@ def test_prefix_mask_by_hand():
 
 def test_lora_at_start_changes_nothing_and_alone_is_trainable():
     plain, adapted = tiny_llama(), tiny_llama()
-    adapted.add_lora(4, 8.0, 0.0)
+    add_lora(adapted.model, 4, 8.0, 0.0)
     x = torch.randn(2, 5, 32)
     torch.testing.assert_close(adapted.hidden(x), plain.hidden(x))
     trainable = [name for name, p in adapted.named_parameters() if p.requires_grad]
@@ -95,17 +96,17 @@ def test_lora_at_start_changes_nothing_and_alone_is_trainable():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_merged_adapters_are_the_same_function(family):
     llm = FAMILIES[family]()
-    llm.add_lora(4, 8.0, 0.0)
+    add_lora(llm.model, 4, 8.0, 0.0)
     for p in llm.parameters():
         if p.requires_grad:
             torch.nn.init.normal_(p, std=0.1)
     x = torch.randn(2, 5, 32)
     apart = llm.hidden(x)
-    with llm.without_adapters():
+    with without_adapters(llm.model):
         assert (apart - llm.hidden(x)).abs().max() > 0.01
     layer = next(m for m in llm.model.modules() if hasattr(m, "lora_A"))
     before = layer.base_layer.weight.clone()
-    llm.merge_adapters()
+    merge_adapters(llm.model)
     assert (layer.base_layer.weight - before).abs().max() > 0.01
     torch.testing.assert_close(llm.hidden(x), apart, rtol=1e-4, atol=1e-4)
     assert not any("lora_" in name for name, _ in llm.named_parameters())
@@ -113,7 +114,7 @@ def test_merged_adapters_are_the_same_function(family):
 
 def test_lora_is_the_scaled_product_of_its_matrices():
     llm = tiny_llama()
-    llm.add_lora(4, 8.0, 0.0)
+    add_lora(llm.model, 4, 8.0, 0.0)
     layer = llm.model.model.layers[0].self_attn.q_proj
     torch.nn.init.normal_(layer.lora_B["default"].weight)
     merged = (
@@ -126,7 +127,7 @@ def test_lora_is_the_scaled_product_of_its_matrices():
 
 def test_bloom_lora_adapts_the_fused_attention():
     llm = tiny_bloom()
-    llm.add_lora(2, 4.0, 0.0)
+    add_lora(llm.model, 2, 4.0, 0.0)
     trainable = {
         name.split(".lora_")[0].rsplit(".", 1)[1]
         for name, p in llm.named_parameters()
@@ -137,12 +138,12 @@ def test_bloom_lora_adapts_the_fused_attention():
 
 def test_unknown_lora_target_is_named():
     with pytest.raises(UserError, match="no module 'w_q'"):
-        tiny_llama().add_lora(4, 8.0, 0.0, ("w_q",))
+        add_lora(tiny_llama().model, 4, 8.0, 0.0, ("w_q",))
 
 
 def test_frozen_parts_stay_in_eval_mode():
     model = tiny_speech_llm(train_encoder=False)
-    model.llm.add_lora(4, 8.0, 0.1)
+    add_lora(model.llm.model, 4, 8.0, 0.1)
     model.train()
     training = {name for name, module in model.named_modules() if module.training}
     assert not any(name.startswith("speech.encoder") for name in training)
@@ -192,7 +193,7 @@ def test_every_utterance_can_have_its_own_share_of_masking():
 
 def test_speech_llm_learns_one_batch():
     model = tiny_speech_llm()
-    model.llm.add_lora(8, 16.0, 0.0)
+    add_lora(model.llm.model, 8, 16.0, 0.0)
     model.speech.spec_augment = None
     model.train()
     batch = llm_batch()
@@ -225,14 +226,14 @@ def test_label_only_logits_have_the_loss_and_gradients_of_full_ones(monkeypatch,
 def test_adapters_of_a_half_precision_llm_are_float32():
     llm = tiny_llama()
     llm.model.to(torch.bfloat16)
-    llm.add_lora(4, 8.0, 0.0)
+    add_lora(llm.model, 4, 8.0, 0.0)
     assert {p.dtype for p in llm.parameters() if p.requires_grad} == {torch.float32}
     assert llm.hidden(torch.randn(1, 3, 32, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
 def test_activation_checkpointing_recomputes_the_layers_of_a_frozen_llm():
     model = tiny_speech_llm()
-    model.llm.add_lora(4, 8.0, 0.0)
+    add_lora(model.llm.model, 4, 8.0, 0.0)
     calls = []
     layer = model.llm.decoder_layers()[0]
     layer.mlp.register_forward_pre_hook(lambda *args: calls.append(1))

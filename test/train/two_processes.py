@@ -12,6 +12,7 @@ from helpers import EOS_ID, llm_batch, tiny_ctc_model, tiny_llama, tiny_speech_l
 from speechllm.bin.training import hidden_matrices
 from speechllm.decode.llm import greedy
 from speechllm.errors import UserError
+from speechllm.models.adapters import add_lora
 from speechllm.train import checkpoint, distributed, optim
 from speechllm.train.loop import train
 from speechllm.train.muon import MuonAdamW
@@ -87,7 +88,7 @@ def frozen_in_bf16(out: Path, setup):
 def speech_llm(out: Path, setup, parallel: str):
     """The real model: LoRA, an encoder that learns more slowly, dropout; validated by decoding."""
     llm = tiny_llama()
-    llm.add_lora(4, 8.0, 0.0, ())
+    add_lora(llm.model, 4, 8.0, 0.0, ())
     model = tiny_speech_llm(llm)
     model = distributed.wrap(model, setup, parallel, activation_checkpointing=parallel == "fsdp")
     core = distributed.unwrap(model)
