@@ -137,8 +137,8 @@ def check_llm_training(config: TrainLlmConfig):
         )
     if config.alignment_weight and config.train_encoder and not config.ctc_weight:
         raise UserError(
-            "alignment_weight pulls speech to its text where CTC aligns it, which drifts while the encoder "
-            "learns without CTC; set ctc_weight above 0 (0.3), or train_encoder: false"
+            "alignment_weight goes by how CTC aligns speech with its text, and CTC drifts while the encoder "
+            "learns without it; set ctc_weight above 0 (0.3), or train_encoder: false"
         )
 
 

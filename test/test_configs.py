@@ -98,7 +98,7 @@ def test_the_alignment_loss_is_compared_with_the_same_without_it(preset):
     assert aligned[:at] + aligned[at + 2 :] in options
 
 
-def test_tables_of_the_made_up_world_say_where_it_differs_from_the_paper():
+def test_tables_of_the_made_up_world_have_notes_without_figures():
     notes = {number: spec.note for number, spec in mls_tables("mini").items() if spec.note}
     assert notes.keys() == {"1", "2", "3", "4", "6"}
     assert not any(re.search(r"\d\.\d", note) for note in notes.values())  # the next run has others
@@ -266,7 +266,7 @@ def test_mini_table_states_the_sizes_and_frames_of_its_rows(tmp_path):
 
 
 @pytest.mark.parametrize("number", ["1", "2", "5"])
-def test_tables_say_where_the_small_world_disagrees_with_the_paper(number):
+def test_tables_of_the_small_world_have_notes_without_figures(number):
     note = read_spec(ROOT / f"egs/covost2/conf/mini/tables/{number}.yaml").note
     assert note and not re.search(r"\d[.,]\d", note)  # figures change with runs
 

@@ -49,5 +49,6 @@ export PYTHONUNBUFFERED=1    # logs grow line by line
 export LC_ALL=C PYTHONUTF8=1 # sort by bytes, as data directories are; text is UTF-8 all the same
 export PYTHONIOENCODING=utf-8
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
-export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000} # threads that spin on for long while they wait fight other programs for the cores
+# Threads that spin on for long while they wait fight other programs for the cores (libgomp, which torch has).
+[ -n "${OMP_WAIT_POLICY:-}" ] || export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000}
 export TOKENIZERS_PARALLELISM=false # threads of the tokenizers deadlock in forked data workers

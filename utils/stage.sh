@@ -119,7 +119,8 @@ list_commands() {
 }
 
 # discard_stale FOLDER...: move what an older run has left out of the way, once; an interruption after this is resumed.
-# A finished model that was moved away before stays until another is finished; a training that was not goes beside it.
+# A finished model that was moved away stays until a later finished one takes its place; an unfinished training goes
+# to FOLDER.unfinished where there is such a model.
 discard_stale() {
     local folder aside
     stage_folders=("$@")
@@ -137,7 +138,7 @@ discard_stale() {
     mark_started ""
 }
 
-# At the end of a recipe: a stage that failed before it wrote anything but logs in ${exp} and ${data}, as over a misspelt
+# At the end of a recipe: a stage that failed before it wrote anything but logs and `commands` in ${exp} and ${data}, as over a misspelt
 # option, leaves all as it was.
 stage_runs=false
 put_back() {

@@ -176,7 +176,7 @@ def main(argv=None):
 
     from speechllm import build, load
     from speechllm.analysis.distortion import plot_distortion
-    from speechllm.bin.listening import describe_listening, describe_writing, listening, writing
+    from speechllm.bin.abilities import describe_listening, describe_writing, listening, writing
     from speechllm.bin.recognize import llm_recognizer, text_side
     from speechllm.bin.robustness import measure
     from speechllm.bin.training import heard_at_once

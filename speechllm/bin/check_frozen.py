@@ -54,16 +54,16 @@ def noted_weights(checkpoint: Path) -> dict:
     """What the training of a frozen LLM has noted of its weights, each None where it has noted nothing.
 
     Args:
-        checkpoint: in an experiment folder, or a folder by itself.
+        checkpoint: in an experiment folder, or a folder by itself, of whose training nothing is known.
     """
     import json
+    import re
 
     from speechllm.bin.train_llm import LLM_WEIGHTS
 
-    noted = {}
-    for folder in (checkpoint.parent, checkpoint):
-        if (folder / LLM_WEIGHTS).is_file():
-            noted = json.loads((folder / LLM_WEIGHTS).read_text(encoding="utf-8"))
+    path, noted = checkpoint.parent / LLM_WEIGHTS, {}
+    if re.fullmatch(r"best|last|step_\d+", checkpoint.name) and path.is_file():
+        noted = json.loads(path.read_text(encoding="utf-8"))
     before, after = noted.get("before"), noted.get("after")
     return {
         "weights_before_training": before,

@@ -12,7 +12,11 @@ from speechllm.config import TrainLlmConfig
 def get_parser(argv=None):
     parser = cli.config_parser(__doc__, TrainLlmConfig, argv)
     parser.add_argument("name", help="Hugging Face name or folder")
-    for flag in ("--init", "--overwrite"):  # of train_llm, with which this shares its overrides
+    for flag in (
+        "--init",
+        "--decode_config",
+        "--overwrite",
+    ):  # of train_llm, whose overrides come here too
         parser.add_argument(flag, default="", help="not read")
     return parser
 

@@ -84,7 +84,7 @@ def check_talk(config: TrainLlmConfig) -> str:
 def noting_weights(llm, exp_dir: str, overwrite: bool, setup):
     """Note in the experiment folder, after a training, what an LLM of which nothing learns was before it and is then.
 
-    A run that was finished before has nothing to note.
+    A run that was finished before has nothing to note; one that begins or goes on drops an older note.
     """
     import json
     from pathlib import Path
@@ -92,20 +92,26 @@ def noting_weights(llm, exp_dir: str, overwrite: bool, setup):
     from speechllm.data.tables import atomic_write
     from speechllm.train import checkpoint, distributed
 
-    if any(p.requires_grad for p in llm.parameters()):
+    path = Path(exp_dir) / LLM_WEIGHTS
+
+    def begin() -> bool:
+        was_finished = (path.parent / "best").exists() and not overwrite
+        if not was_finished:
+            path.unlink(missing_ok=True)
+        return was_finished
+
+    was_finished = distributed.from_main(begin, setup)
+    if was_finished or any(p.requires_grad for p in llm.parameters()):
         yield
         return
-    path = Path(exp_dir) / LLM_WEIGHTS
-    was_finished = (path.parent / "best").exists() and not overwrite
     before = checkpoint.digest(llm, keep=setup.is_main)
     yield
     after = checkpoint.digest(llm, keep=setup.is_main)
 
     def write():
-        if not was_finished:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path) as file:
-                json.dump({"before": before, "after": after}, file, indent=1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            json.dump({"before": before, "after": after}, file, indent=1)
 
     distributed.from_main(write, setup)
 

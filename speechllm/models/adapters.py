@@ -1,6 +1,6 @@
 """Adapters of peft in a transformers model: LoRA, IA3, OFT; switched off, and folded into its weights.
 
-All of them take the model itself, ``Llm.model``, whose own weights stay frozen.
+All take the transformers model itself, ``Llm.model``, all of whose own weights are frozen before.
 """
 
 from contextlib import contextmanager

@@ -36,7 +36,7 @@ class Llm(nn.Module):
 
     @cached_property
     def why_no_4d_mask(self) -> str:
-        """See the function of this name."""
+        """What keeps this LLM from following a 4-D mask; "" if nothing is known to."""
         return why_no_4d_mask(self.config, getattr(self.config, "_attn_implementation", "eager"))
 
     def finetune_all(self):

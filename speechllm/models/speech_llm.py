@@ -288,6 +288,7 @@ class SpeechLlm(nn.Module):
         """How far speech positions (S, N, H) are from the units (S, U) that the frames (S, T', D) are aligned with."""
         with torch.no_grad():
             logits = self.ctc_head(encoder_out)
+            # ``place`` finds them from the same logits, so that there are units for each of its positions
             if self.compresses:
                 at, _ = self.adaptor.find_positions(logits, encoder_lens)
             else:

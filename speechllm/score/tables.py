@@ -109,7 +109,8 @@ def read_spec(path: Path) -> TableSpec:
 
     Raises:
         UserError: no such table; not YAML; a key that is missing or unknown; two rows of one name; keys that do not
-            go together; the run of a row that is not there; a note that is no text.
+            go together; the run of a row that is not there; published figures that are no mappings, have an
+            empty key, or stand there twice; a note that is no text.
     """
     if not path.is_file():
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
@@ -131,10 +132,16 @@ def read_spec(path: Path) -> TableSpec:
                 f"{path}: row {row.name}: monolingual, lm and subset go with neither opts nor encoder"
             )
     others = values.get("others") or []
+    if not isinstance(others, list):
+        raise UserError(f"{path}: 'others' should be a list of mappings, got {others!r}")
     needed = [(row.published, ("mark",)) for row in rows if row.published]
     for figure, keys in needed + [(figure, ("label", "mark")) for figure in others]:
+        if not isinstance(figure, dict):
+            raise UserError(f"{path}: published figures should be a mapping, got {figure!r}")
         if missing := [key for key in keys if not figure.get(key)]:
-            raise UserError(f"{path}: published figures {figure}: key {missing[0]!r} is missing")
+            raise UserError(
+                f"{path}: published figures {figure}: key {missing[0]!r} is missing or empty"
+            )
     labels = [figure["label"] for figure in others]
     if double := sorted({label for label in labels if labels.count(label) > 1}):
         raise UserError(f"{path}: {double[0]!r} stands in 'others' twice")

@@ -16,10 +16,15 @@ def look(tmp_path, monkeypatch, capsys):
         def __init__(self, name):
             super().__init__("abc")
 
-        def render_chat(self, turns, system=""):
-            raise UserError("has no chat template")
+        def render_chat(self, messages):
+            if any(message["role"] == "system" for message in messages):
+                raise UserError("knows no system turn")
+            return " ".join(message["content"] for message in messages)
 
-        encode = encode_after = None
+        def encode(self, text):
+            return [1] * len(text)
+
+        encode_after = encode
 
     monkeypatch.setattr(llm_tokenizer, "LlmTokenizer", Tokens)
 
@@ -37,6 +42,7 @@ PREFIX = ["--speech_attention", "prefix"]
 def test_an_llm_that_fits_is_named(look):
     assert "llama, 3 tokens" in look(LlamaConfig(), *PREFIX, "--init", "exp/other")
     assert "bloom, 3 tokens" in look(BloomConfig())
+    assert "llama, 3 tokens" in look(LlamaConfig(), "--chat", "true")
 
 
 @pytest.mark.parametrize(
@@ -49,7 +55,7 @@ def test_an_llm_that_fits_is_named(look):
             [*PREFIX, "--llm.attention", "flash_attention_2"],
             "llama does not: llm.attention flash_attention_2 reads none",
         ),
-        (LlamaConfig(), ["--chat", "true"], "has no chat template"),
+        (LlamaConfig(), ["--chat", "true", "--system", "be kind"], "knows no system turn"),
         (
             LlamaConfig(),
             ["--packing", "true", "--distill_weight", "0.5"],

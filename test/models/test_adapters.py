@@ -8,7 +8,7 @@ from speechllm import build
 from speechllm.bin.training import hidden_matrices
 from speechllm.config import Ia3Config, LlmConfig, LoraConfig, NoPeftConfig, OftConfig
 from speechllm.errors import UserError
-from speechllm.models.adapters import without_adapters
+from speechllm.models.adapters import add_lora, merge_adapters, without_adapters
 
 FAMILIES = {"llama": tiny_llama, "bloom": tiny_bloom}
 KINDS = {
@@ -126,3 +126,68 @@ def test_two_ways_of_adapting_are_refused():
 def test_an_unknown_target_is_named():
     with pytest.raises(UserError, match="peft.targets: the LLM has no module 'w_k'"):
         build.adapt_llm(tiny_llama(), LoraConfig(rank=0), LlmConfig(), Ia3Config(targets=["w_k"]))
+
+
+def test_lora_at_start_changes_nothing_and_alone_is_trainable():
+    plain, adapted = tiny_llama(), tiny_llama()
+    add_lora(adapted.model, 4, 8.0, 0.0)
+    x = torch.randn(2, 5, 32)
+    torch.testing.assert_close(adapted.hidden(x), plain.hidden(x))
+    trainable = [name for name, p in adapted.named_parameters() if p.requires_grad]
+    assert len(trainable) == 2 * 4 * 2 and all("lora_" in name for name in trainable)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_merged_adapters_are_the_same_function(family):
+    llm = FAMILIES[family]()
+    add_lora(llm.model, 4, 8.0, 0.0)
+    for p in llm.parameters():
+        if p.requires_grad:
+            torch.nn.init.normal_(p, std=0.1)
+    x = torch.randn(2, 5, 32)
+    apart = llm.hidden(x)
+    with without_adapters(llm.model):
+        assert (apart - llm.hidden(x)).abs().max() > 0.01
+    layer = next(m for m in llm.model.modules() if hasattr(m, "lora_A"))
+    before = layer.base_layer.weight.clone()
+    merge_adapters(llm.model)
+    assert (layer.base_layer.weight - before).abs().max() > 0.01
+    torch.testing.assert_close(llm.hidden(x), apart, rtol=1e-4, atol=1e-4)
+    assert not any("lora_" in name for name, _ in llm.named_parameters())
+
+
+def test_lora_is_the_scaled_product_of_its_matrices():
+    llm = tiny_llama()
+    add_lora(llm.model, 4, 8.0, 0.0)
+    layer = llm.model.model.layers[0].self_attn.q_proj
+    torch.nn.init.normal_(layer.lora_B["default"].weight)
+    merged = (
+        layer.base_layer.weight
+        + 8.0 / 4 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    )
+    x = torch.randn(3, 32)
+    torch.testing.assert_close(layer(x), x @ merged.T, rtol=1e-4, atol=1e-5)
+
+
+def test_bloom_lora_adapts_the_fused_attention():
+    llm = tiny_bloom()
+    add_lora(llm.model, 2, 4.0, 0.0)
+    trainable = {
+        name.split(".lora_")[0].rsplit(".", 1)[1]
+        for name, p in llm.named_parameters()
+        if p.requires_grad
+    }
+    assert trainable == {"query_key_value", "dense"}
+
+
+def test_unknown_lora_target_is_named():
+    with pytest.raises(UserError, match="no module 'w_q'"):
+        add_lora(tiny_llama().model, 4, 8.0, 0.0, ("w_q",))
+
+
+def test_adapters_of_a_half_precision_llm_are_float32():
+    llm = tiny_llama()
+    llm.model.to(torch.bfloat16)
+    add_lora(llm.model, 4, 8.0, 0.0)
+    assert {p.dtype for p in llm.parameters() if p.requires_grad} == {torch.float32}
+    assert llm.hidden(torch.randn(1, 3, 32, dtype=torch.bfloat16)).dtype == torch.bfloat16

@@ -6,7 +6,6 @@ from transformers.cache_utils import DynamicLayer
 
 from helpers import tiny_llama
 from speechllm.models.kv_cache import RoomyLayer
-from speechllm.models.masks import read_mask
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -58,15 +57,3 @@ def test_a_cache_with_room_stays_where_the_llm_is():
     for move in (RoomyLayer().offload, RoomyLayer().prefetch):
         with pytest.raises(RuntimeError, match="stays where the LLM is"):
             move()
-
-
-@pytest.mark.parametrize("num_new", [1, 2, 5])
-def test_read_mask_by_loops(num_new):
-    real = torch.tensor([[0, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 0, 0]]).bool()
-    B, P = real.shape
-    expected = torch.zeros(B, 1, num_new, P, dtype=torch.bool)
-    for b in range(B):
-        for i in range(num_new):
-            for j in range(P):
-                expected[b, 0, i, j] = bool(real[b, j]) and j <= P - num_new + i
-    assert torch.equal(read_mask(real, num_new), expected)
