@@ -10,9 +10,9 @@ from speechllm.decode.llm import Hypothesis
 from speechllm.errors import UserError
 
 CHUNK = 1024  # positions whose logits are computed at once
-# After the first pass, only so much of a draft is checked as its quality so far promises to be right: it saves
-# computing where that is dear (a CPU, large batches) and costs hardly any passes.
-MIN_GUESS, GROWTH = 8, 2
+# After the first pass, so many draft tokens of all rows together, and at least so many of each, are checked at once:
+# to compute more is dearer than another pass, as about one in ten is wrong and what follows it is checked in vain.
+GUESSES, MIN_GUESS = 128, 8
 
 
 @dataclass
@@ -126,9 +126,12 @@ class Speculation:
                 break
             agreed += 1
         self.stats.num_accepted += agreed
-        left = self.max_tokens - len(self.hyp.token_ids)
-        self.guess = self.draft.rest()[: min(left, max(MIN_GUESS, GROWTH * agreed))]
         return agreed
+
+    def guess_on(self, most: int):
+        """Take the next tokens to check, so many at most, from the draft."""
+        left = self.max_tokens - len(self.hyp.token_ids)
+        self.guess = self.draft.rest()[: min(left, most)]
 
 
 @torch.inference_mode()
@@ -190,6 +193,8 @@ def speculative_greedy(
         if len(keep) < len(active):
             llm.select(state, torch.tensor(keep, device=hidden.device))
             active = [active[i] for i in keep]
+        for s in active:
+            s.guess_on(max(MIN_GUESS, GUESSES // len(active)))
         tokens = [[s.hyp.token_ids[-1], *s.guess] for s in active]
         num_read = list(map(len, tokens))
         hidden = llm.read_tokens(state, tokens)

@@ -156,6 +156,24 @@ def test_edit_distances_are_those_of_the_textbook():
             assert draft.distances.tolist() == table[-1]
 
 
+@pytest.mark.parametrize(("num_rows", "longest"), [(1, 40), (4, 32), (20, 8)])
+def test_rows_share_what_is_checked_in_a_pass(num_rows, longest, monkeypatch):
+    llm, limits = tiny_llama(), [41] * num_rows
+    llm.model.get_output_embeddings().weight.data[EOS_ID] = (
+        0.0  # outputs are as long as they may be
+    )
+    rows = prompts((5,) * num_rows)
+    want = greedy(llm, rows, limits, EOS_ID)
+    read, read_tokens = [], llm.read_tokens
+    monkeypatch.setattr(
+        llm, "read_tokens", lambda state, rows: (read.append(rows), read_tokens(state, rows))[1]
+    )
+    drafts = [[3 + (h.token_ids[0] - 2) % (VOCAB - 3), *h.token_ids[1:]] for h in want]
+    assert_same(speculative_greedy(llm, rows, drafts, limits, EOS_ID)[0], want)
+    assert len(read[0]) == num_rows
+    assert {len(tokens) - 1 for tokens in read[0]} == {longest}
+
+
 def test_repetition_penalty_is_refused():
     with pytest.raises(UserError, match="repetition_penalty 1.5 does not go with drafts"):
         speculative_greedy(tiny_llama(), prompts((3,)), [[5]], [4], EOS_ID, repetition_penalty=1.5)
