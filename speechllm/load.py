@@ -18,6 +18,8 @@ from speechllm.errors import UserError
 from speechllm.models.baselines import EncoderDecoder
 from speechllm.models.ctc import CtcModel, SpeechEncoder
 from speechllm.models.espnet_encoder import read_espnet_weights
+from speechllm.models.llm import Llm
+from speechllm.models.llm_tokenizer import LlmTokenizer
 from speechllm.models.speech_llm import SpeechLlm
 
 MODELS = {  # what a checkpoint calls the model that it holds
@@ -205,17 +207,33 @@ def find_llm(name: str, path: Path) -> str:
     return name
 
 
+def check_vocabulary(llm: Llm, name: str, path: Path):
+    """Raise a UserError if an LLM lacks embeddings of tokens that a checkpoint's tokenizer has: it is another one."""
+    num_embeddings = llm.model.get_input_embeddings().weight.size(0)
+    num_tokens = len(LlmTokenizer(str(path / "tokenizer")))
+    if num_embeddings < num_tokens:
+        raise UserError(
+            f"{name}: has embeddings of {num_embeddings} tokens, but {path} was trained with an LLM of {num_tokens}; "
+            "say where that one is with --llm"
+        )
+
+
 def load_speech_llm(folder: str | Path, llm_name: str = "") -> tuple[SpeechLlm, dict, Path]:
     """The speech LLM of an experiment folder, in eval mode; its checkpoint's config; the checkpoint's path.
 
     Args:
         llm_name: the base LLM, if it is not where the checkpoint says.
+
+    Raises:
+        UserError: the folder holds another model, or the LLM is not to be had or of another vocabulary.
     """
     saved, path = open_checkpoint(folder, "speech_llm")
     config = from_dict(TrainLlmConfig, saved["config"])
     encoder = from_dict(TrainCtcConfig, {"encoder": saved["encoder"]}).encoder
     speech = build_speech_encoder(encoder, config.spec_augment, saved["num_mel_bins"])
-    llm = build_llm(config.llm, llm_name or find_llm(saved["llm"], path))
+    name = llm_name or find_llm(saved["llm"], path)
+    llm = build_llm(config.llm, name)
+    check_vocabulary(llm, name, path)
     model = build_speech_llm(
         config, speech, llm, ctc_head=torch.nn.Linear(speech.output_dim, saved["num_units"])
     )

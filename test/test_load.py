@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from helpers import tiny_llama, tiny_speech_llm
+from helpers import VOCAB, tiny_llama, tiny_speech_llm
 from speechllm import build, load
 from speechllm.bin import chat
 from speechllm.config import (
@@ -159,3 +159,21 @@ def test_a_model_that_looks_both_ways_is_no_talker_and_told_what_else_it_is_for(
     with pytest.raises(UserError, match=f"speech_attention: prefix, .*; {way_out}") as error:
         chat.main(["--model", str(tmp_path)])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "fits"), [(VOCAB - 1, True), (VOCAB, True), (VOCAB + 1, False)]
+)
+def test_an_llm_without_embeddings_for_all_tokens_is_another(
+    tmp_path, monkeypatch, num_tokens, fits
+):
+    """Some LLMs have more embeddings than tokens, none has fewer."""
+    asked = []
+    monkeypatch.setattr(load, "LlmTokenizer", lambda name: asked.append(name) or range(num_tokens))
+    if fits:
+        load.check_vocabulary(tiny_llama(), "other/llm", tmp_path)
+    else:
+        told = f"other/llm: has embeddings of {VOCAB} tokens, but .* an LLM of {num_tokens}; say"
+        with pytest.raises(UserError, match=told):
+            load.check_vocabulary(tiny_llama(), "other/llm", tmp_path)
+    assert asked == [str(tmp_path / "tokenizer")]

@@ -14,7 +14,7 @@ from speechllm.config import ChatConfig, DrawConfig, FbankConfig
 
 AUDIO = re.compile(r"(?<!\S)/audio(?!\S)")
 COMMAND = re.compile(r"/\S+")  # at the start of a line
-ALONE = ("/new", "/quit")  # commands that are a whole line
+ALONE = ("/new", "/quit", "/help")  # commands that are a whole line
 HINT = "type text, /audio FILE, or both; /new begins a new dialogue, /quit ends"
 
 
@@ -169,7 +169,7 @@ def main(argv=None):
         if line.strip() == "/new":
             chat.begin()
             continue
-        if not line.strip():
+        if line.strip() in ("", "/help"):
             print(HINT, file=sys.stderr, flush=True)
             continue
         try:

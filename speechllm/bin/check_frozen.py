@@ -118,14 +118,15 @@ def main(argv=None):
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(args.out) as file:
         json.dump(report, file, indent=1)
-    if args.results:
+    is_other = not learnt and (same_weights is False or kept is False)
+    if args.results and not is_other:  # of another LLM the logits tell nothing
         command = read_commands(args.commands, argv, "check_frozen")
         row = frozen_row(same, args.set) | {"commit": git_commit(), "command": command}
         old = results.read_results(Path(args.results) / "results.json")
         results.write_results(Path(args.results), results.merge(old, [row]))
     print(
         f"text logits of {len(prompts)} prompts bit by bit as before: {all(same)}; "
-        f"weights as before: {told(same_weights)}; kept in training: {told(kept)}"
+        f"it is the LLM that answered: {told(same_weights)}; training kept its weights: {told(kept)}"
     )
     if same_weights is None:
         print(

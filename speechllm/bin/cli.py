@@ -34,12 +34,21 @@ def run(main):
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # nobody reads on, as behind a pipe to head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is flushed at exit
+        sys.exit(141)
 
 
 def one_line(error: UserError) -> str:
     """The message, also of an error in a loader's worker, whose whole traceback torch makes the message."""
     mark = f"{UserError.__module__}.{UserError.__name__}: "
     return str(error).rpartition(mark)[2].strip()
+
+
+def check_apart(source: str, out: str):
+    """Raise a UserError if what is written to ``out`` would lie in the data directory that it is made from."""
+    if os.path.realpath(source) == os.path.realpath(out):
+        raise UserError(f"--out {out}: is the data directory itself; name another folder")
 
 
 def config_parser(description: str, config_class, argv=None):

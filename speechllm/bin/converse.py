@@ -61,7 +61,7 @@ def parse_test(text: str) -> tuple[str, list, float | None]:
         snr = math.nan
     known = snr is None or math.isfinite(snr)
     known &= spoken in ("all", "first", "last") and history in ("keep", "drop")
-    if not name or not path or options or not known:
+    if not name or "/" in name or name == ".." or not path or options or not known:
         raise UserError(f"{text!r} should be SET=FILE[,spoken=first|last][,history=drop][,snr=DB]")
     dialogues = read_dialogues(path)
     if history == "drop":

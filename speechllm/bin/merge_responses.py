@@ -28,6 +28,7 @@ def main(argv=None):
     from speechllm.data.manifest import Manifest
     from speechllm.data.responses import read_parts, write_response_dir
 
+    cli.check_apart(args.data_dir, args.out)
     manifest = Manifest(Path(args.data_dir) / "manifest.arrow")
     settings, responses = read_parts(args.out, args.num_parts, manifest)
     licence = settings["settings"]["licence"]

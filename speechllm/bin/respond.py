@@ -97,6 +97,7 @@ def main(argv=None):
     from speechllm.models.llm_tokenizer import LlmTokenizer
     from speechllm.train import distributed
 
+    cli.check_apart(args.data_dir, args.out)
     if not 1 <= args.part <= args.num_parts:
         raise UserError(f"--part {args.part} should be one of 1..{args.num_parts} (--num_parts)")
     setup = distributed.init(exact=True)
@@ -109,6 +110,10 @@ def main(argv=None):
     settings["settings"] = dataclasses.asdict(config)
     settings["data"] = digest_of_part(manifest, args.num_parts, args.part)
     part = ResponsePart(args.out, args.num_parts, args.part, settings)
+    if part.set_aside:
+        print(
+            f"answers made with other settings or to other transcripts: moved to {part.set_aside}"
+        )
     first, last = part_bounds(len(manifest), args.num_parts, args.part)
     llm = llm.to(setup.device).eval()
     respond(llm, tokenizer, template, manifest, range(first, last), config, part)

@@ -101,6 +101,11 @@ def main(argv=None):
         rows += [row | {"set": sets[1]} for row in of_kinds]
     made_by = {"commit": git_commit(), "command": read_commands(args.commands, argv, "score_chat")}
     old = results.read_results(args.out / "results.json")
+    if (
+        not args.systems
+    ):  # what was scored before of a system that has no answers now is of other dialogues
+        gone = set(SYSTEMS) - set(systems)
+        old = [row for row in old if row["set"] not in sets or row["system"] not in gone]
     rows = results.merge(old, [row | made_by for row in rows])
     results.write_results(args.out, rows)
     print("\n\n".join(part for name in sets for part in render_set(rows, name, [])))

@@ -80,6 +80,8 @@ def read_dialogues(path: str | Path) -> list[Dialogue]:
         raise UserError(f"{path}: byte {error.start} is not UTF-8; convert the file") from None
     found: dict[str, Dialogue] = {}
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             dialogue = parse_dialogue(line, f"{path}:{number}", path.parent)
         except RecursionError:

@@ -41,16 +41,24 @@ class ResponsePart:
 
     Args:
         settings: what decides the answers, plain values; a part that was made with others starts anew.
+
+    Attributes:
+        set_aside: where the answers went that were made with other settings; None if there are none.
+
+    Raises:
+        UserError: a line that is no answer.
     """
 
     def __init__(self, folder: str | Path, num_parts: int, part: int, settings: dict):
         self.path = part_path(Path(folder), num_parts, part)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.header = json.dumps(settings, sort_keys=True, ensure_ascii=False) + "\n"
-        self.done = set()
-        if self.path.exists() and self._read():
-            return
-        self.done = set()
+        self.done, self.set_aside = set(), None
+        if self.path.exists():
+            if self._read():
+                return
+            self.set_aside = self.path.with_name(f"{self.path.name}.stale")
+            os.replace(self.path, self.set_aside)
         with atomic_write(self.path) as file:
             file.write(self.header)
 
@@ -60,10 +68,10 @@ class ResponsePart:
             if file.readline().decode(errors="replace") != self.header:
                 return False
             end = file.tell()
-            for line in file:
+            for number, line in enumerate(file, 2):
                 if not line.endswith(b"\n"):
                     break
-                self.done.add(json.loads(line)["utt_id"])
+                self.done.add(parse_response(line, f"{self.path}:{number}").utt_id)
                 end += len(line)
             file.truncate(end)
         return True
@@ -73,6 +81,18 @@ class ResponsePart:
             for response in responses:
                 values = {name: getattr(response, name) for name in Response.__annotations__}
                 file.write(json.dumps(values, ensure_ascii=False) + "\n")
+
+
+def parse_response(line: str | bytes, where: str) -> Response:
+    """The answer of one line of a part.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        return Response(**json.loads(line))
+    except (ValueError, TypeError):
+        raise UserError(f"{where}: not an answer; delete this line and run respond again") from None
 
 
 def part_path(folder: Path, num_parts: int, part: int) -> Path:
@@ -105,7 +125,10 @@ def read_parts(folder: str | Path, num_parts: int, manifest) -> tuple[dict, dict
                 lines = file.readlines()
         except FileNotFoundError:
             raise UserError(f"{path}: this part is missing; run respond again") from None
-        own = json.loads(lines[0])
+        try:
+            own = json.loads(lines[0])
+        except (IndexError, ValueError):
+            raise UserError(f"{path}: does not begin with settings; run respond again") from None
         if own.pop("data", None) != digest_of_part(manifest, num_parts, part):
             raise UserError(
                 f"{path}: answers to other transcripts than {manifest.path} has; run respond again"
@@ -113,8 +136,8 @@ def read_parts(folder: str | Path, num_parts: int, manifest) -> tuple[dict, dict
         if settings not in (None, own):
             raise UserError(f"{path}: made with other settings than part 1; run respond again")
         settings = own
-        for line in lines[1:]:
-            response = Response(**json.loads(line))
+        for number, line in enumerate(lines[1:], 2):
+            response = parse_response(line, f"{path}:{number}")
             responses[response.utt_id] = response
     return settings, responses
 

@@ -1,11 +1,13 @@
 """Finding and loading Hugging Face causal language models: weights, config, tokenizer, and which weights they are."""
 
 import hashlib
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from speechllm.errors import UserError
 from speechllm.models.llm import Llm
@@ -46,6 +48,8 @@ def load_llm(name: str, dtype: str = "float32", attention: str = "sdpa") -> Llm:
     Raises:
         UserError: the name is neither a folder with a model nor to be had from the hub.
     """
+    if not sys.stderr.isatty():
+        disable_progress_bar()  # in a log it is noise
     with opening(name, "cannot be loaded"):
         model = AutoModelForCausalLM.from_pretrained(
             name, dtype=DTYPES[dtype], attn_implementation=attention_asked_for(attention)

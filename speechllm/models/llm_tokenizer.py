@@ -75,7 +75,7 @@ class LlmTokenizer:
         return ids[len(word) :] if ids[: len(word)] == word else self.encode(text)
 
     def encode(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False)
+        return self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
 
     def ids_of_piece(self, piece: str) -> list[int]:
         """Ids of a SentencePiece piece, which may begin in the middle of a word."""

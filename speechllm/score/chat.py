@@ -70,7 +70,7 @@ def read_answers(folder: Path, dialogue_ids: list[str]) -> list[Answer]:
     """The answers of a system, in the order of the dialogues.
 
     Raises:
-        UserError: a file is missing, or a dialogue has no answer.
+        UserError: a file is missing or damaged, or a dialogue has no answer.
     """
     texts, statuses = read_table(folder / "text"), read_table(folder / "utt2status")
     try:
@@ -78,7 +78,14 @@ def read_answers(folder: Path, dialogue_ids: list[str]) -> list[Answer]:
             lines = file.readlines()  # unlike splitlines, at ends of lines alone
     except FileNotFoundError:
         raise UserError(f"{folder}/scores.jsonl: no such file; run converse again") from None
-    scores = {values["id"]: values for values in map(json.loads, lines)}
+    scores = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError:
+            where = f"{folder}/scores.jsonl:{number}"
+            raise UserError(f"{where}: not JSON; run converse again") from None
+        scores[values["id"]] = values
     answers = []
     for dialogue_id in dialogue_ids:
         if not all(dialogue_id in table for table in (texts, statuses, scores)):

@@ -52,7 +52,7 @@ def test_text_and_audio_come_in_any_order(line, parts):
         ("say /audio /audio b.flac", "which file"),
         ("/audio bob's.flac", "/audio bob's.flac: No closing quotation; quote as in a shell"),
         ("/aduio b.flac", "no command '/aduio'; type text, /audio FILE, or both; /new"),
-        ("/help", "no command '/help'; type text"),
+        ("/save", "no command '/save'; type text"),
         ("/audio.wav", "no command '/audio.wav'; type text, /audio FILE"),
         (" /home/x.wav what is that", "no command '/home/x.wav'; type text, /audio FILE"),
         ("/new!", "no command '/new!'; .* /new begins"),

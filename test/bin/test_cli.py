@@ -1,5 +1,9 @@
 """How commands end, and what their configs take."""
 
+import shlex
+import subprocess
+import sys
+
 import pytest
 from torch.utils.data import Dataset
 
@@ -34,6 +38,23 @@ def test_an_error_is_one_line_on_every_rank(main, rank, begin, monkeypatch, caps
     assert end.value.code == 1
     line = f"{begin}error: feats.ark: cannot be read; extract it again\n"
     assert capsys.readouterr().err == line
+
+
+def test_a_reader_that_goes_away_ends_a_command_quietly():
+    """As ``head`` does."""
+    script = "from speechllm.bin import cli\ncli.run(lambda: print('line\\n' * 100_000))"
+    command = f"{sys.executable} -c {shlex.quote(script)} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stdout == "line\n141\n" and done.stderr == ""
+
+
+def test_what_is_written_does_not_replace_what_it_is_made_from(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    cli.check_apart(tmp_path / "data", tmp_path / "other")
+    for out in ("data", "link", "data/../data"):
+        with pytest.raises(UserError, match="is the data directory itself; name another folder"):
+            cli.check_apart(tmp_path / "data", tmp_path / out)
 
 
 def test_an_llm_that_only_writes_cannot_be_trained():

@@ -21,6 +21,12 @@ def test_two_tests_of_one_name_are_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["../out", "a/b", "..", ""])
+def test_a_set_is_named_by_a_word_that_can_be_a_folder(name):
+    with pytest.raises(UserError, match=r"should be SET=FILE"):
+        converse.parse_test(f"{name}=d.jsonl")
+
+
 def test_an_error_of_the_chat_template_names_the_dialogue():
     def render(messages):
         raise UserError("the chat template does not take this dialogue")

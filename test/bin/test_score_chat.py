@@ -1,6 +1,7 @@
 """What is said of dialogues without a right answer, and of answers to what was asked before."""
 
 import json
+import shutil
 
 import pytest
 
@@ -62,6 +63,17 @@ def test_all_or_no_dialogues_with_an_answer_are_no_matter(score, capsys, first, 
     assert "give an `answer`" not in capsys.readouterr().out
     right = [r["value"] for r in rows if r["metric"] == "accuracy" and r["lang"] == "en"]
     assert right == ([50] if first else [])
+
+
+def test_no_row_of_other_dialogues_stays_beside_the_new_ones(score, tmp_path):
+    asked = [dialogue(name, "who", answer="cat", kind="scene") for name in "abc"]
+    given = [answered("cat", "who")] * 3
+    heard = [Answer("cat", "ok", None, (), (), ("who",), ("hoo",))] * 3
+    write_answers(tmp_path / "decode/cascade/test", list("abc"), heard)
+    rows = score(asked, given)
+    assert {r["system"] for r in rows} == {"cascade", "audio"}
+    shutil.rmtree(tmp_path / "decode/cascade")
+    assert {r["system"] for r in score(asked[:2], given[:2])} == {"audio"}
 
 
 def test_corrected_transcripts_are_named(score):

@@ -63,6 +63,13 @@ def test_only_ends_of_lines_end_a_dialogue(write):
     assert dialogue.turns[0].parts[0].text.split() == ["a", "b", "c"]
 
 
+def test_empty_lines_between_dialogues_are_passed_over(write):
+    found = read_dialogues(write("", line(USER), " ", line(USER) | {"id": "d2"}, ""))
+    assert [d.dialogue_id for d in found] == ["d1", "d2"] and found[1].where.endswith(":4")
+    with pytest.raises(UserError, match="no dialogue in it"):
+        read_dialogues(write("", " "))
+
+
 @pytest.mark.parametrize(
     "lines, message",
     [

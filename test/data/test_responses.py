@@ -33,7 +33,27 @@ def test_a_part_goes_on_where_it_was_cut_off(tmp_path):
     assert again.done == {"a"}
     again.add([response("b", "né")])
     assert path.read_bytes() == whole
-    assert ResponsePart(tmp_path, 2, 1, {"seed": 2}).done == set()  # other settings, other answers
+    assert again.set_aside is None
+    other = ResponsePart(tmp_path, 2, 1, {"seed": 2})  # other settings, other answers
+    assert other.done == set() and other.set_aside.read_bytes() == whole
+
+
+def test_a_damaged_line_is_named(tmp_path, rows):
+    settings = {"data": digest_of_part(rows, 1, 1)}
+    ResponsePart(tmp_path, 1, 1, settings).add([response("a"), response("b")])
+    path = part_path(tmp_path, 1, 1)
+    header, first, second = path.read_text().splitlines()
+    for damaged in ("garbage", "[1]", '{"utt_id": "a"}'):
+        path.write_text(f"{header}\n{damaged}\n{second}\n")
+        for read in (
+            lambda: ResponsePart(tmp_path, 1, 1, settings),
+            lambda: read_parts(tmp_path, 1, rows),
+        ):
+            with pytest.raises(UserError, match="responses.1-of-1.jsonl:2: not an answer; delete"):
+                read()
+    path.write_text(f"garbage\n{first}\n")
+    with pytest.raises(UserError, match="does not begin with settings; run respond again"):
+        read_parts(tmp_path, 1, rows)
 
 
 class Rows(list):

@@ -371,7 +371,7 @@ def test_a_name_of_the_hub_and_a_folder_cannot_be_compared(finished, tmp_path, c
     report = json.loads((tmp_path / "frozen.json").read_text())
     assert report["revisions_equal"] is None and report["text_logits_equal"] is True
     told = capsys.readouterr().out
-    assert "weights as before: unknown" in told and told.count("WARNING: ") == 1
+    assert "it is the LLM that answered: unknown" in told and told.count("WARNING: ") == 1
     assert "meta-llama/Llama-2-7b-chat-hf (f5db02db), which cannot be compared with" in told
     assert f"{recipe}/exp/small/chat_llm (sha256:" in told
 
