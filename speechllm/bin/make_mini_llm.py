@@ -31,6 +31,7 @@ def main(argv=None):
 
     from speechllm.data.prompts import LANGUAGES
     from speechllm.data.tables import read_table
+    from speechllm.data.tokenizer import cut_unspaced
     from speechllm.mini.chat import train_chat_llm
     from speechllm.mini.documents import TRANSLATE
     from speechllm.mini.grammar import LANGS, sentences
@@ -78,6 +79,7 @@ def main(argv=None):
         make_optimizer=make_optimizer,
         instruction=instruction,
         translated_share=config.translated_share,
+        cut=cut_unspaced,
         **settings,
     )
 

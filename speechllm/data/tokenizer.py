@@ -12,6 +12,18 @@ from speechllm.errors import UserError
 
 BLANK_ID = 0
 MAX_SENTENCES = 2_000_000  # more text does not change the pieces, it only takes memory
+CUT = "\t"  # stands in training text where no piece may go on; it is in no piece itself
+_HAN = "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_BEFORE = (
+    "\u0e40-\u0e44\u0ec0-\u0ec4"  # vowels of Thai and Lao that are written before their consonant
+)
+_SYLLABLES = (  # a consonant that begins a syllable: of Thai, Lao, Burmese, Khmer with a vowel or sign behind it
+    "[\u0e01-\u0e2e][\u0e30-\u0e3a\u0e45\u0e47-\u0e4e]|[\u0e81-\u0eae][\u0eb0-\u0ebc\u0ec8-\u0ece]"
+    "|[\u1000-\u102a][\u102b-\u103e]|[\u1780-\u17b3][\u17b6-\u17d3]"
+)
+_UNSPACED = re.compile(
+    rf"(?<=\S)(?=[{_HAN}{_BEFORE}])|(?<=[{_HAN}])(?=\S)|(?<=[^\s{_BEFORE}])(?={_SYLLABLES})"
+)
 
 
 class CtcTokenizer:
@@ -54,13 +66,25 @@ class CtcTokenizer:
         return sorted(c for c in set(text) if not c.isspace() and self.unk_id in self.encode(c))
 
 
+def cut_unspaced(text: str) -> str:
+    """A text of a script without spaces with ``CUT`` between characters (Han, kana) or about between syllables.
+
+    Where no space ends a piece, whole phrases would become one: nothing that CTC could learn, and far from a token of
+    a pretrained LLM.
+
+    >>> cut_unspaced("\u6211\u7684 tea"), cut_unspaced("good tea")
+    ('\u6211\\t\u7684 tea', 'good tea')
+    """
+    return _UNSPACED.sub(CUT, text)
+
+
 def train(
     texts: Iterable[str], path: str | Path, vocab_size: int, model_type: str = "unigram"
 ) -> CtcTokenizer:
     """Train a SentencePiece model in which decoding gives back the text, and write it to ``path``.
 
-    The same texts give the same model. A text that does not support ``vocab_size`` pieces gets
-    fewer, and a line says so.
+    In scripts without spaces a piece is a character or (part of) a syllable, see ``cut_unspaced``. The same texts give
+    the same model. A text that does not support ``vocab_size`` pieces gets fewer, and a line says so.
 
     Args:
         texts: one sentence each; of many, every n-th is read.
@@ -92,10 +116,11 @@ def train(
 
 def fit(texts: list[str], vocab_size: int, model_type: str) -> bytes:
     """The serialised SentencePiece model."""
-    model = io.BytesIO()
+    model, cut = io.BytesIO(), [cut_unspaced(text) for text in texts]
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
+            sentence_iterator=iter(cut),
+            pretokenization_delimiter=CUT if cut != texts else "",
             model_writer=model,
             vocab_size=vocab_size,
             model_type=model_type,

@@ -3,11 +3,13 @@
 import re
 import unicodedata
 
-# See is_unspaced.
-UNSPACED_LANGS = frozenset({"zh", "cmn", "yue", "wuu", "ja", "th", "lo", "my", "km"})
+# See is_unspaced. Codes of two letters and of three (ISO 639-1, -2 and -3).
+UNSPACED_LANGS = frozenset(
+    "zh zho chi cmn yue wuu nan hak ja jpn th tha lo lao my mya bur km khm bo bod tib".split()
+)
 # Consonant scripts whose vowel points are optional.
-POINTED_LANGS = frozenset({"ar", "fa", "ur", "ps", "ckb", "he", "yi"})
-DOTTED_I_LANGS = frozenset({"tr", "az"})
+POINTED_LANGS = frozenset("ar ara arb fa fas per pes ur urd ps pus ckb he heb yi yid".split())
+DOTTED_I_LANGS = frozenset("tr tur az aze azj".split())
 
 _INNER_MARKS = "'\u00b7-"  # apostrophe, the dot of Catalan l.l, hyphen
 _SAME_MARK = str.maketrans(
