@@ -8,6 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
+FONT = "DejaVu Sans"  # comes with matplotlib
+MORE_FONTS = (  # for scripts that it lacks
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "WenQuanYi Micro Hei",
+    "Noto Sans Thai",
+    "Noto Sans Lao",
+    "Noto Sans Khmer",
+    "Noto Sans Myanmar",
+    "Noto Sans Devanagari",
+    "Unifont",
+)
+
 
 def cosine_matrix(speech: np.ndarray, text: np.ndarray) -> np.ndarray:
     """Map speech positions (N, H) and text embeddings (M, H) to similarities (M, N)."""
@@ -51,6 +64,24 @@ def sharpness(matrix: np.ndarray, other: np.ndarray) -> float:
     return path_similarity(matrix) - path_similarity(other)
 
 
+def drawable(texts: list[str]) -> tuple[list[str], list[str]]:
+    """Font families to draw texts with, of those that are installed, and the texts; of characters that none of the
+    fonts has, the code points (U+6211).
+    """
+    from matplotlib import font_manager
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    families = [FONT, *(name for name in MORE_FONTS if name in installed)]
+    known = {ord("\n")}
+    for family in families:
+        known.update(font_manager.get_font(font_manager.findfont(family)).get_charmap())
+    drawn = [
+        "".join(c if ord(c) in known else f"U+{ord(c):04X} " for c in text).rstrip()
+        for text in texts
+    ]
+    return families, drawn
+
+
 def plot_alignment(matrix: np.ndarray, tokens: list[str], title: str, path: str | Path):
     """Heat map of (M tokens, N speech positions)."""
     import matplotlib
@@ -58,14 +89,15 @@ def plot_alignment(matrix: np.ndarray, tokens: list[str], title: str, path: str 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    families, (title, *tokens) = drawable([title, *tokens])
     fig, axes = pyplot.subplots(
         figsize=(max(5, 0.16 * matrix.shape[1] + 2), max(2.5, 0.26 * len(tokens) + 1.2))
     )
     image = axes.imshow(matrix, aspect="auto", cmap="viridis", interpolation="nearest")
-    axes.set_yticks(range(len(tokens)), tokens, fontsize=8)
+    axes.set_yticks(range(len(tokens)), tokens, fontsize=8, fontfamily=families)
     axes.xaxis.set_major_locator(pyplot.MaxNLocator(integer=True))
     axes.set_xlabel("speech position")
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title, fontsize=9, fontfamily=families)
     fig.colorbar(image, ax=axes, label="cosine similarity")
     fig.tight_layout()
     fig.savefig(path, dpi=110)

@@ -5,8 +5,10 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pytest
 
+from speechllm.analysis import alignment
 from speechllm.analysis.alignment import (
     cosine_matrix,
+    drawable,
     monotonicity,
     path_similarity,
     plot_alignment,
@@ -52,6 +54,15 @@ def test_scores_do_not_depend_on_the_number_of_positions_alone(num_positions):
     assert abs(np.mean([sharpness(own, other) for own, other in noise])) < 0.05
     band = [sharpness(own + 2 * perfect, other) for own, other in noise]
     assert np.mean(band) > 0.5
+
+
+def test_characters_without_a_font_are_drawn_as_code_points(monkeypatch, tmp_path, recwarn):
+    monkeypatch.setattr(alignment, "MORE_FONTS", ())
+    families, drawn = drawable(["a\u017c", "\u2581\u6211\u7684", "\u0434\u0430"])
+    assert families == ["DejaVu Sans"]
+    assert drawn == ["a\u017c", "\u2581U+6211 U+7684", "\u0434\u0430"]
+    plot_alignment(np.eye(2, 9), ["\u6211", "\u7684"], "\u4f60", tmp_path / "a.png")
+    assert not [w for w in recwarn if "missing from font" in str(w.message)]
 
 
 def test_plot_is_written(tmp_path):

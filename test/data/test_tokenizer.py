@@ -1,7 +1,7 @@
 import pytest
 
 from speechllm.bin import train_tokenizer
-from speechllm.data.tokenizer import BLANK_ID, CtcTokenizer, train
+from speechllm.data.tokenizer import BLANK_ID, CtcTokenizer, cut_unspaced, train
 from speechllm.errors import UserError
 
 WORDS = (
@@ -26,6 +26,36 @@ def test_decoding_gives_the_text_back(tmp_path, model_type):
         assert all(BLANK_ID < unit < tokenizer.vocab_size for unit in units)
         assert tokenizer.unk_id not in units
         assert tokenizer.decode(units) == text
+
+
+UNSPACED = {  # a text, and where pieces end at the latest
+    "我的朋友在北京 tea": "我 的 朋 友 在 北 京 tea",
+    "ひらがなとカタカナー": "ひ ら が な と カ タ カ ナ ー",
+    "ภาษาไทยง่ายมาก": "ภา ษา ไทย ง่าย มาก",
+    "ភាសា": "ភា សា",
+    "wheel-chair l'élève": "wheel-chair l'élève",
+    "доброе утро": "доброе утро",
+}
+
+
+@pytest.mark.parametrize("text", UNSPACED)
+def test_texts_without_spaces_are_cut(text):
+    assert cut_unspaced(text).replace("\t", " ") == UNSPACED[text]
+
+
+@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
+def test_no_piece_is_a_phrase_of_a_language_without_spaces(tmp_path, model_type):
+    texts = list(UNSPACED) * 30
+    tokenizer = train(texts, tmp_path / "units.model", 200, model_type)
+    for text in texts[:6]:
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    for piece in tokenizer.unit_texts():
+        assert "\t" not in piece
+        assert len([c for c in piece if "\u3040" < c < "\u9fff"]) <= 1
+        assert len([c for c in piece if "\u0e00" < c < "\u0e7f"]) <= 4
+    assert len(tokenizer.encode("我的朋友在北京")) >= 7
+    if model_type == "bpe":  # others keep their words
+        assert len(tokenizer.encode("tea")) == len(tokenizer.encode("доброе")) == 1
 
 
 def test_size_counts_the_blank(tokenizer):

@@ -171,8 +171,15 @@ def test_wrong_corpora_are_one_clear_line(tmp_path, prepare):
     path.write_text(lines.replace("Привет, мир 3!", "?!"), encoding="utf-8")
     wanted = [name for name in SETS if "says nothing" in try_all(prepare, tmp_path, name)]
     assert len(wanted) == 1  # the set that holds it
-    path.write_text(lines + "clips/000.wav\tеще раз\n", encoding="utf-8")
-    assert any("two utterances have this id" in try_all(prepare, tmp_path, n) for n in SETS)
+    path.write_text(lines + "clips/../clips/000.wav\tеще раз\n", encoding="utf-8")
+    said = "transcripts.tsv:6: clips/../clips/000.wav stands in line 1 too"
+    assert all(said in try_all(prepare, tmp_path, name) for name in SETS)
+    path.write_text("path\tsentence\n" + lines, encoding="utf-8")
+    assert "transcripts.tsv:1: no audio file 'path' in" in message(prepare, tmp_path)
+    assert "; is that line a header? then take the line out" in message(prepare, tmp_path)
+    for encoding in ("cp1251", "utf-16"):
+        path.write_text(lines, encoding=encoding)
+        assert "transcripts.tsv: not UTF-8 (" in message(prepare, tmp_path)
     path.unlink()
     write_kaldi(tmp_path, {"a": "б", "c": "д"}, **{"wav.scp": {"a": "clips/000.wav"}})
     assert "1 utterances have no audio, first: c" in message(prepare, tmp_path)
@@ -181,8 +188,45 @@ def test_wrong_corpora_are_one_clear_line(tmp_path, prepare):
     assert (
         "wav.scp: a: 'sox x - gain 3 |': pipes are not run" in said and "(gain 3); convert" in said
     )
+    write_table(tmp_path / "wav.scp", {"a": "clips/001.wav", "c": "clips/000.wav"})
+    write_table(tmp_path / "utt2spk", {"a": "anna"})
+    assert "utt2spk: 1 utterances are missing, first: c; add them" in message(prepare, tmp_path)
+    (tmp_path / "utt2spk").unlink()
+    write_table(tmp_path / "utt2lang", {"a": "uk", "c": "be"})
+    assert "cannot be shared out among train, dev and test; there are utterances of be uk" in (
+        message(prepare, tmp_path)
+    )
     write_table(tmp_path / "wav.scp", {"a": "cat clips/none.wav |", "c": "clips/000.wav"})
     assert "no audio file 'clips/none.wav'" in message(prepare, tmp_path)
+
+
+def test_a_file_of_an_editor_of_windows_is_read(tmp_path, prepare):
+    write_transcripts(tmp_path, 12, 2)
+    path = tmp_path / "transcripts.tsv"
+    lines = path.read_text(encoding="utf-8")
+    made = {}
+    for name, text, encoding in (
+        ("as it is", lines, "utf-8"),
+        ("with a mark", lines.replace("\n", "\r\n"), "utf-8-sig"),
+    ):
+        path.write_text(text, encoding=encoding, newline="")
+        for set_name in SETS:
+            prepare(tmp_path, tmp_path / name / set_name, set_name)
+        made[name] = [(tmp_path / name / s / "text").read_bytes() for s in SETS]
+    assert made["as it is"] == made["with a mark"]
+
+
+def test_what_is_left_out_or_taken_for_granted_is_said(tmp_path, prepare, capsys):
+    write_transcripts(tmp_path, 5, 1)
+    (tmp_path / "transcripts.tsv").unlink()
+    ids = [f"u{i}" for i in range(5)]
+    scp = {utt_id: f"clips/00{i}.wav" for i, utt_id in enumerate(ids)}
+    langs = {utt_id: "uk" if utt_id in ("u1", "u3") else "ru" for utt_id in ids}
+    write_kaldi(tmp_path, dict.fromkeys(ids, "да"), **{"wav.scp": scp, "utt2lang": langs})
+    prepare(tmp_path, tmp_path / "data")
+    told = capsys.readouterr().out
+    assert "no utt2spk, so every utterance is taken for a speaker of its own" in told
+    assert "left out, as --langs does not name their language: 2 of uk" in told
 
 
 def try_all(prepare, tmp_path, set_name: str) -> str:

@@ -100,3 +100,16 @@ def test_it_is_an_ordinary_folder_that_has_learnt(tmp_path, architecture):
 def test_no_text_is_an_error(tmp_path):
     with pytest.raises(UserError, match="no text"):
         train_llm(tmp_path / "llm", [], [], make_optimizer=make_optimizer)
+
+
+def test_its_tokens_are_no_phrases_of_a_language_without_spaces(tmp_path):
+    text = "我的朋友在北京"
+    sizes = {"vocab_size": 400, "dim": 32, "num_layers": 1, "ffn_dim": 48, "max_steps": 1}
+    more = sizes | {"make_optimizer": make_optimizer}
+    tokens = {}
+    for name, cut in (("cut", {"cut": lambda text: "\t".join(text)}), ("whole", {})):
+        train_llm(tmp_path / name, [], [text, text + "去", "tea"] * 20, **more, **cut)
+        tokenizer = AutoTokenizer.from_pretrained(tmp_path / name)
+        tokens[name] = tokenizer.encode(text, add_special_tokens=False)
+        assert tokenizer.decode(tokens[name]) == text
+    assert len(tokens["whole"]) < len(text) <= len(tokens["cut"])
