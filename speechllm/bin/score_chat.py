@@ -37,8 +37,39 @@ def get_parser():
     parser.add_argument(
         "--out", type=Path, required=True, help="folder of results.json and RESULTS.md"
     )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        help="picture to draw of --columns: right answers (perplexity, where none are known) over the WER of the "
+        "cascade's transcripts",
+    )
     parser.add_argument("--commands", type=Path, help="file of the commands that made the answers")
     return parser
+
+
+def plot(rows: list[dict], columns: list[str], title: str, path: Path):
+    """Draw what becomes of each system as the cascade hears worse; nothing where there is no cascade.
+
+    Args:
+        rows: of results.json, with the columns as languages.
+    """
+    from speechllm.analysis.curves import plot_table
+
+    units = {
+        "accuracy": "right answers (%)",
+        "perplexity": "perplexity of the text prompt's answers",
+    }
+    found = {(r["system"], r["metric"], r["lang"]): r for r in rows if r["lang"] in columns}
+    metric = next((m for m in units if any(key[1] == m for key in found)), "")
+    points = [
+        {"label": system, "x": found["cascade", "wer", column]["value"]}
+        | {key: row[key] for key in ("value", "low", "high")}
+        for (system, name, column), row in found.items()
+        if name == metric and ("cascade", "wer", column) in found
+    ]
+    if points:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        plot_table(points, title, "WER of the cascade's transcripts (%)", path, units[metric])
 
 
 def main(argv=None):
@@ -99,6 +130,8 @@ def main(argv=None):
         sets.append(f"{args.set} by kind")
         of_kinds = kind_rows(questions, plain, args.lang, args.match)
         rows += [row | {"set": sets[1]} for row in of_kinds]
+    if args.plot:
+        plot(rows, columns, args.set, args.plot)
     made_by = {"commit": git_commit(), "command": read_commands(args.commands, argv, "score_chat")}
     old = results.read_results(args.out / "results.json")
     if (

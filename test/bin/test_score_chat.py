@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from speechllm.analysis import curves
 from speechllm.bin import score_chat
 from speechllm.errors import UserError
 from speechllm.score.chat import Answer, write_answers
@@ -85,3 +86,27 @@ def test_corrected_transcripts_are_named(score):
     assert "d.jsonl:2: audio (en) was asked with other transcripts, first: 'who sleep' " in message
     assert message.endswith("; run converse again") and "\n" not in message
     score(dialogues, [asked[0], answered("y", "who sleeps")])  # of which a turn was spoken
+
+
+def test_systems_are_drawn_over_what_the_cascade_mishears(tmp_path, monkeypatch):
+    def row(system, metric, lang, value):
+        return {"system": system, "metric": metric, "lang": lang, "value": value} | {
+            "low": value - 1,
+            "high": value + 1,
+        }
+
+    rows = [row("cascade", "wer", "20dB", 12.0), row("cascade", "wer", "0dB", 80.0)]
+    rows += [row("cascade", "wer", "avg", 46.0), row("audio", "accuracy", "20dB", 70.0)]
+    rows += [row("audio", "accuracy", "0dB", 9.0), row("audio", "perplexity", "0dB", 3.0)]
+    drawn = []
+    monkeypatch.setattr(curves, "plot_table", lambda points, *more: drawn.append((points, more)))
+    path = tmp_path / "analysis/noise.png"
+    score_chat.plot(rows, ["20dB", "0dB"], "noise", path)
+    ((points, more),) = drawn
+    assert [(p["label"], p["x"], p["value"], p["low"]) for p in points] == [
+        ("audio", 12.0, 70.0, 69.0),
+        ("audio", 80.0, 9.0, 8.0),
+    ]
+    assert more[2:] == (path, "right answers (%)") and path.parent.is_dir()
+    score_chat.plot(rows[-1:], ["20dB", "0dB"], "noise", path)  # no cascade to go by
+    assert len(drawn) == 1

@@ -17,7 +17,7 @@ for test in "${tests[@]}"; do
     file=${test#*=}
     [ "${file%%,*}" = dialogues.jsonl ] || ${score} --set "${test%%=*}" "${data}/test/${file%%,*}"
 done
-${score} --set noise --columns "$(printf '%sdB ' ${snrs})" "${data}/test/dialogues.jsonl"
+${score} --set noise --columns "$(printf '%sdB ' ${snrs})" --plot "${exp}/analysis/noise.png" "${data}/test/dialogues.jsonl"
 
 ${decode_cmd} --gpu "${one_gpu}" "${exp}/log/check_frozen.log" ${decode} speechllm.bin.check_frozen --model "${exp}/llm" --responses "${responses}/train" \
     --out "${exp}/analysis/frozen.json" --results "${exp}" --commands "${exp}/commands" "${data}/test/dialogues.jsonl"
