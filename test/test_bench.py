@@ -26,7 +26,7 @@ ROWS = {  # benchmark: distributions that it compares with, and rows where all o
     "stage4": ([], 4),
     "llm_step": ([], 2),
     "llm_memory": ([], 1),
-    "stage5": ([], 12),
+    "stage5": ([], 8),
     "greedy": ([], 4),
     "beam4": ([], 1),
 }

@@ -175,18 +175,6 @@ def memory_gb(device: torch.device) -> float:
     return common.memory("VmHWM") / 1e3
 
 
-def damaged(hyps: list[list[int]], vocab_size: int) -> list[list[int]]:
-    """Drafts with some of their tokens replaced, as many as are wrong in those of CTC."""
-    generator = torch.Generator().manual_seed(2)
-    drafts = []
-    for ids in hyps:
-        ids = torch.tensor(ids)
-        wrong = torch.rand(len(ids), generator=generator) < llama.DRAFT_ERROR_RATE
-        other = torch.randint(3, vocab_size, (len(ids),), generator=generator)
-        drafts.append(torch.where(wrong, other, ids).tolist())
-    return drafts
-
-
 @torch.no_grad()
 def decode_rows(model: SpeechLlm, small: bool, device: torch.device) -> list[dict]:
     """Real-time factors from features to tokens; as many tokens as such speech has."""
@@ -207,7 +195,8 @@ def decode_rows(model: SpeechLlm, small: bool, device: torch.device) -> list[dic
             # no id is negative, so nothing ends before its limit
             return greedy(model.llm, prompts(), limits, -1)
 
-        drafts = damaged([h.token_ids for h in plain()], vocab_size)
+        generator = torch.Generator().manual_seed(2)
+        drafts = [llama.damage(h.token_ids, vocab_size, generator) for h in plain()]
 
         def drafted(prompts=prompts, limits=limits, drafts=drafts):
             return speculative_greedy(model.llm, prompts(), drafts, limits, -1)

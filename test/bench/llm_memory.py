@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 VOCAB_SIZE = 150_000
-ROUNDS = 3
+ROUNDS = 2
 
 
 def measure(model, batch: dict) -> dict:

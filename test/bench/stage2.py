@@ -138,7 +138,7 @@ def bench(corpus: Path, small: bool) -> list[common.Row]:
                 for run in sides.values():
                     run()
                 apart = steps_apart(data_dir)
-                took = common.in_turns(sides, 1 if small else 9)
+                took = common.in_turns(sides, 1 if small else 7)
                 speed = {name: seconds / np.median(values) for name, values in took.items()}
                 for name, values in took.items():
                     rounds[name].append(values)

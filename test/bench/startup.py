@@ -41,7 +41,7 @@ def bench(corpus: Path, small: bool) -> list[common.Row]:
     equal = all([shows_help(name) for name in names])
     sides = {name: partial(python, "-m", name, "--help") for name in names}
     sides["torch"] = partial(python, "-c", "import torch")
-    took = common.in_turns(sides, 1 if small else 5)
+    took = common.in_turns(sides, 1 if small else 3)
     slowest = max(names, key=lambda name: np.median(took[name]))
     return [
         common.make_row(
