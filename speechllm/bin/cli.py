@@ -48,7 +48,7 @@ def one_line(error: UserError) -> str:
 def check_apart(source: str, out: str):
     """Raise a UserError if what is written to ``out`` would lie in the data directory that it is made from."""
     if os.path.realpath(source) == os.path.realpath(out):
-        raise UserError(f"--out {out}: is the data directory itself; name another folder")
+        raise UserError(f"{out}: is the data directory itself; name another folder to write to")
 
 
 def config_parser(description: str, config_class, argv=None):

@@ -104,7 +104,7 @@ def train(
             f"vocab_size {vocab_size} is too small: the text has {num_chars} different characters; "
             f"set it to {num_chars + 2} or more"
         )
-    data = fit(texts, vocab_size, model_type)
+    data = fit(list(map(cut_unspaced, texts)), vocab_size, model_type)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, "wb") as file:
         file.write(data)
@@ -115,12 +115,12 @@ def train(
 
 
 def fit(texts: list[str], vocab_size: int, model_type: str) -> bytes:
-    """The serialised SentencePiece model."""
-    model, cut = io.BytesIO(), [cut_unspaced(text) for text in texts]
+    """The serialised SentencePiece model of texts, in which ``CUT`` may stand."""
+    model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(cut),
-            pretokenization_delimiter=CUT if cut != texts else "",
+            sentence_iterator=iter(texts),
+            pretokenization_delimiter=CUT if any(CUT in text for text in texts) else "",
             model_writer=model,
             vocab_size=vocab_size,
             model_type=model_type,

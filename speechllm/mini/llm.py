@@ -27,26 +27,25 @@ def train_tokenizer(
     out_dir: Path,
     symbols: tuple[str, ...] = (),
     chat_template: str = "",
-    cut: Callable[[str], str] = str,
 ):
     """SentencePiece BPE in the two files that transformers reads as a LlamaTokenizer.
 
     A text that does not support ``vocab_size`` pieces gets fewer.
 
     Args:
+        texts: with a tab where no piece may go on.
         symbols: strings that are one token each wherever they stand, as the marks of a chat format.
         chat_template: in jinja, for an LLM that chats.
-        cut: puts a tab into a text where no piece may go on.
 
     Raises:
         UserError: the text has more characters than that.
     """
-    cut_texts, options = list(map(cut, texts)), {}
-    if cut_texts != texts:  # other normalisation makes a space of a tab
+    options = {}
+    if any("\t" in text for text in texts):  # other normalisation makes a space of a tab
         options = {"pretokenization_delimiter": "\t", "normalization_rule_name": "identity"}
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(cut_texts),
+            sentence_iterator=iter(texts),
             model_prefix=str(out_dir / "tokenizer"),
             vocab_size=vocab_size,
             model_type="bpe",
@@ -63,7 +62,7 @@ def train_tokenizer(
         )
     except RuntimeError as error:
         if match := re.search(r"set it to a value <= (\d+)", str(error)):
-            return train_tokenizer(texts, int(match[1]), out_dir, symbols, chat_template, cut)
+            return train_tokenizer(texts, int(match.group(1)), out_dir, symbols, chat_template)
         raise UserError(
             f"vocab_size {vocab_size} of the small LLM is too small for the characters of its text "
             f"({' '.join(str(error).split())[-120:]}); raise it in conf/mini/llm.yaml"
@@ -185,7 +184,7 @@ def train_llm(
         make_optimizer: from the matrices inside the model and its other parameters; every group of the optimizer
             has its ``peak_lr``.
         instruction, translated_share: see ``documents``.
-        cut: see ``train_tokenizer``.
+        cut: puts a tab into a text where no piece of the tokenizer may go on.
 
     Raises:
         UserError: no sentences.
@@ -201,7 +200,7 @@ def train_llm(
     texts = sorted({text for text, _ in sentences}) + TRANSCRIPT_WEIGHT * transcripts
     texts += [text for pair in asked for text in pair]
     texts += [instruction] * TRANSCRIPT_WEIGHT
-    tokenizer = train_tokenizer(texts, vocab_size, building, cut=cut)
+    tokenizer = train_tokenizer(list(map(cut, texts)), vocab_size, building)
 
     def encode(text):
         return tokenizer.encode(text, add_special_tokens=False)

@@ -5,7 +5,7 @@ import unicodedata
 
 # See is_unspaced. Codes of two letters and of three (ISO 639-1, -2 and -3).
 UNSPACED_LANGS = frozenset(
-    "zh zho chi cmn yue wuu nan hak ja jpn th tha lo lao my mya bur km khm bo bod tib".split()
+    "zh zho chi cmn yue wuu nan hak ja jpn th tha lo lao my mya bur km khm".split()
 )
 # Consonant scripts whose vowel points are optional.
 POINTED_LANGS = frozenset("ar ara arb fa fas per pes ur urd ps pus ckb he heb yi yid".split())

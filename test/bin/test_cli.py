@@ -53,7 +53,9 @@ def test_what_is_written_does_not_replace_what_it_is_made_from(tmp_path):
     (tmp_path / "link").symlink_to("data")
     cli.check_apart(tmp_path / "data", tmp_path / "other")
     for out in ("data", "link", "data/../data"):
-        with pytest.raises(UserError, match="is the data directory itself; name another folder"):
+        with pytest.raises(
+            UserError, match="is the data directory itself; name another folder to write to"
+        ):
             cli.check_apart(tmp_path / "data", tmp_path / out)
 
 
