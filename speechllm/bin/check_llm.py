@@ -12,11 +12,8 @@ from speechllm.config import TrainLlmConfig
 def get_parser(argv=None):
     parser = cli.config_parser(__doc__, TrainLlmConfig, argv)
     parser.add_argument("name", help="Hugging Face name or folder")
-    for flag in (
-        "--init",
-        "--decode_config",
-        "--overwrite",
-    ):  # of train_llm, whose overrides come here too
+    # of train_llm, whose overrides come here too
+    for flag in ("--init", "--decode_config", "--overwrite"):
         parser.add_argument(flag, default="", help="not read")
     return parser
 

@@ -134,9 +134,7 @@ def main(argv=None):
         plot(rows, columns, args.set, args.plot)
     made_by = {"commit": git_commit(), "command": read_commands(args.commands, argv, "score_chat")}
     old = results.read_results(args.out / "results.json")
-    if (
-        not args.systems
-    ):  # what was scored before of a system that has no answers now is of other dialogues
+    if not args.systems:  # older rows of a system without answers now are of other dialogues
         gone = set(SYSTEMS) - set(systems)
         old = [row for row in old if row["set"] not in sets or row["system"] not in gone]
     rows = results.merge(old, [row | made_by for row in rows])
