@@ -517,14 +517,19 @@ def test_path_leaves_no_python_dir_where_packages_are_missing(tmp_path):
     ("own", "found"),
     [({}, "1000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "none")],
 )
-def test_path_has_waiting_threads_sleep_soon_unless_told_otherwise(tmp_path, own, found):
-    script = f'. "{UTILS}/path.sh"; echo "${{GOMP_SPINCOUNT:-none}}"'
+def test_path_has_waiting_threads_sleep_soon_beside_others_unless_told_otherwise(
+    tmp_path, own, found
+):
+    script = f'. "{UTILS}/path.sh"; echo "${{GOMP_SPINCOUNT:-none}} ${{running-}}"'
     unset = ["env", "-u", "GOMP_SPINCOUNT", "-u", "OMP_WAIT_POLICY"]
     env = [f"{name}={value}" for name, value in own.items()]
-    done = run(
-        [*unset, *env, "bash", "-euc", script], tmp_path, {"SPEECHLLM_PYTHON": sys.executable}
-    )
-    assert done.stdout == f"{found}\n"
+    command = [*unset, *env, "bash", "-euc", script]
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        try:
+            done = run(command, tmp_path, {"SPEECHLLM_PYTHON": sys.executable})
+        finally:
+            other.kill()
+    assert done.stdout == f"{found} \n"
 
 
 def test_path_keeps_byte_order_and_utf8(tmp_path):

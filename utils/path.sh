@@ -49,6 +49,10 @@ export PYTHONUNBUFFERED=1    # logs grow line by line
 export LC_ALL=C PYTHONUTF8=1 # sort by bytes, as data directories are; text is UTF-8 all the same
 export PYTHONIOENCODING=utf-8
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
-# Threads that spin on for long while they wait fight other programs for the cores (libgomp, which torch has).
-[ -n "${OMP_WAIT_POLICY:-}" ] || export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000}
+# Threads of libgomp, which torch has, spin while they wait for each other. With the cores to itself a training is a tenth
+# faster for that, and two such programs on the same cores stand nearly still. So only the first on a machine may spin for long.
+if [ -z "${OMP_WAIT_POLICY:-}${GOMP_SPINCOUNT:-}" ] && read -r _ _ _ running _ 2>/dev/null </proc/loadavg; then
+    [ "${running%%/*}" -le 1 ] || export GOMP_SPINCOUNT=1000 # more are running than this shell
+    unset running
+fi
 export TOKENIZERS_PARALLELISM=false # threads of the tokenizers deadlock in forked data workers

@@ -58,7 +58,7 @@ def bench(corpus: Path, small: bool) -> list[common.Row]:
         models, batch = sides_of(vocab_size, 3 if small else 16, small)
         worst = difference(models, batch)
         runs = {name: partial(step, model, batch) for name, model in models.items()}
-        took = common.in_turns(runs, 1 if small else 7)
+        took = common.in_turns(runs, 1 if small else 5)
         seconds = {name: np.median(values) for name, values in took.items()}
         rows.append(
             common.make_row(
