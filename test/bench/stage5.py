@@ -22,6 +22,7 @@ IN_MEMORY = f"{PEER} that fits the longest utterances into as many frames"
 SAME_STEP = "our step in file order and fixed batch size"
 PACKED = "our batches, their utterances packed into rows"
 FACTORS = (1, 4)  # of the preset's batches: a GPU takes larger ones, and these have more padding
+FEW_UTTS = 200  # with so many words the usual way is slow
 LLAMA_VOCAB_SIZE = 32_000  # the preset's LLM has few words, a pretrained one has at least so many
 
 
@@ -54,15 +55,13 @@ def bench(corpus: Path, small: bool) -> list[common.Row]:
     rows = []
     for vocab_size in (own_size, LLAMA_VOCAB_SIZE // (100 if small else 1)):
         models = make_models(corpus, vocab_size, small)
+        num_utts = epochs.NUM_UTTS if vocab_size == own_size else FEW_UTTS
         for factor in FACTORS:
             names = [common.OURS, PEER]
             if vocab_size == own_size:
                 names.append(IN_MEMORY)
                 names += [SAME_STEP, PACKED] if factor > 1 else []  # what makes the difference
             num_frames = (300 if small else batch_frames) * factor
-            num_utts = epochs.NUM_UTTS // (
-                1 if vocab_size == own_size else 2
-            )  # the usual way is slow
             plans = epochs.Plans(corpus, 6 if small else num_utts, num_frames)
             chosen = {name: models[name] for name in names}
             rows += compare(chosen, vocab_size, plans, small)
