@@ -343,9 +343,12 @@ def test_help_shows_the_flags_of_the_chosen_kind():
     assert "--adaptor.num_queries" in shown and "--adaptor.stack_factor" not in shown
 
 
-def test_unknown_flag_names_the_nearest():
-    with pytest.raises(UserError, match=r"--optim\.lrr.*did you mean --optim\.lr\?"):
-        parse(TrainCtcConfig, "--optim.lrr", "1")
+@pytest.mark.parametrize(
+    ("flag", "nearest"), [("optim.lrr", "optim.lr"), ("optim.warmup", "optim.warmup_steps")]
+)
+def test_unknown_flag_names_the_nearest(flag, nearest):
+    with pytest.raises(UserError, match=rf"--{flag}.*did you mean --{nearest}\?"):
+        parse(TrainCtcConfig, f"--{flag}", "1")
 
 
 def test_missing_config_file_is_named(tmp_path):

@@ -168,6 +168,14 @@ def test_stage_and_stop_stage_choose_exactly_those(stages):
     assert "stage 1" not in stages.output
 
 
+@pytest.mark.parametrize("given", [("2", "1"), ("10", "9")], ids=str)
+def test_stages_in_the_wrong_order_are_refused(stages, given):
+    first, last = given
+    assert stages("--stage", first, "--stop_stage", last, code=1) == []
+    message = f"--stop_stage {last} is before --stage {first}, so there is nothing to do"
+    assert stages.output == f"./run.sh: {message}\n"
+
+
 PARTS = """
 . stage.sh
 if run_stage 1 "first" in.txt; then

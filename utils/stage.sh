@@ -171,6 +171,7 @@ finish_stage() {
     stage_runs=false
 }
 
+[ "${stage}" -le "${stop_stage}" ] || die "--stop_stage ${stop_stage} is before --stage ${stage}, so there is nothing to do"
 if [ -n "${init_encoder-}" ] && [ ! -f "${init_encoder}" ] && [ ! -f "${init_encoder}/best/model.safetensors" ] &&
     [ ! -f "${init_encoder}/model.safetensors" ]; then
     die "--init_encoder should be a folder with a trained encoder, such as exp/mini/ctc, or ESPnet's .pth, got '${init_encoder}'"

@@ -61,7 +61,7 @@ def config_parser(description: str, config_class, argv=None):
     """
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(description=description, exit_on_error=False)
+    parser = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file; later flags win over it")
     kinds, types = kinds_of(config_class), get_type_hints(config_class)
     defaults = vars(config_class())

@@ -114,7 +114,7 @@ class PromptTemplate:
                 ids = []
             else:
                 known = ", ".join(f"{{{m}}}" for m in ("audio", *self.special, *values))
-                hint = "; write utt2prompt and extract the features again" * (name == "prompt")
+                hint = "; write utt2prompt and run compile_manifest again" * (name == "prompt")
                 raise UserError(
                     f"prompt {self.template!r}: {row.utt_id} has nothing for {{{name}}}, only {known}{hint}"
                 )

@@ -276,6 +276,10 @@ def damaged(root: Path, what: str):
         table.write_text(table.read_text() + "z.mp3\n")
     if what == "twice":
         table.write_text(table.read_text() + "a1.mp3\tAgain\ttrain\n")
+    if what == "two sets":
+        table.write_text(table.read_text() + "b2.mp3\tAgain\ttrain_covost\n")
+    if what == "split":
+        table.write_text(table.read_text().replace("\ttest\n", "\tTest\n"))
     if what == "long value":
         table.write_text(table.read_text() + f"z.mp3\t{'x' * 131_073}\ttrain\n")
     if what == "line break":
@@ -297,6 +301,8 @@ def damaged(root: Path, what: str):
         ("column", "validated.tsv:1: no column 'sentence', only client_id, path, words"),
         ("short line", "covost_v2.de_en.tsv:8: 1 columns instead of 3"),
         ("twice", "covost_v2.de_en.tsv:8: a1.mp3 stands there twice"),
+        ("two sets", "covost_v2.de_en.tsv:8: b2.mp3 stands there in test and in train; keep one"),
+        ("split", "covost_v2.de_en.tsv:4: no split 'Test'; CoVoST 2 has train, train_covost, dev"),
         ("long value", "covost_v2.de_en.tsv:8: field larger than .*131072.*; download the file"),
         ("line break", "covost_v2.de_en.tsv:5: a backslash at the end of the line makes it go on"),
         ("line break of Windows", "validated.tsv:4: a backslash at the end of the line makes it"),
@@ -305,10 +311,11 @@ def damaged(root: Path, what: str):
         ("two versions", "de is there 2 times"),
     ],
 )
-def test_wrong_tables_are_one_clear_line(tmp_path, prepare, what, message):
+@pytest.mark.parametrize("set_name", ["train", "test"])
+def test_wrong_tables_are_one_clear_line(tmp_path, prepare, what, message, set_name):
     damaged(make_corpus(tmp_path / "de", audio=False), what)
     with pytest.raises(UserError, match=message) as error:
-        prepare(tmp_path, tmp_path / "data")
+        prepare(tmp_path, tmp_path / "data", set_name=set_name)
     assert "\n" not in str(error.value)
 
 

@@ -298,6 +298,10 @@ def test_baselines_alone_run_to_the_end(toolkit, tmp_path):
     [
         (["--langs", "de xx", "--stop_stage", "0", "--tag", "xx"], "no language 'xx'"),
         (["--corpora", "/nowhere", "--stop_stage", "1", "--tag", "no"], "'/nowhere'"),
+        (
+            ["--tag", "ja", "--data", "data/small", "--target", "ja"],
+            "--target ja: the texts of --data data/small are to be put into English; name that",
+        ),
     ],
     ids=str,
 )

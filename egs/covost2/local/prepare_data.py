@@ -20,6 +20,7 @@ from speechllm.errors import UserError
 INTO_ENGLISH = "fr de es ca it ru zh-CN pt fa et mn nl tr ar sv-SE lv sl ta ja id cy".split()
 FROM_ENGLISH = "de tr fa sv-SE mn zh-CN cy ca sl et id ar ta lv ja".split()
 SPLITS = {"train": ("train", "train_covost"), "dev": ("dev",), "test": ("test",)}
+UNUSED_SPLITS = ("dev_covost", "test_covost")
 BAD_CLIPS = {  # cannot be decoded, or only in part
     "common_voice_fr_19528232.mp3",
     "common_voice_fr_19528233.mp3",
@@ -185,19 +186,12 @@ class Direction:
         """The utterances of the set, sorted by id.
 
         Raises:
-            UserError: a file has another form, a clip stands in a table twice, or see ``check``.
+            UserError: a file has another form, or see ``translations`` and ``check``.
         """
         from speechllm.data.prompts import LANGUAGES
         from speechllm.score.normalize import normalize
 
-        wanted = {}
-        for number, (clip, translation, split) in read_tsv(
-            self.table, ("path", "translation", "split")
-        ):
-            if split in SPLITS[self.set_name]:
-                if clip in wanted:
-                    raise UserError(f"{self.table}:{number}: {clip} stands there twice; keep one")
-                wanted[clip] = tidy(translation)
+        wanted = self.translations()
         self.num_clips = len(wanted)
         clips = self.folder / "clips"
         there = set(os.listdir(clips)) if clips.is_dir() else set()
@@ -233,6 +227,31 @@ class Direction:
         self.check(found)
         return sorted(found, key=lambda utt: utt.utt_id)
 
+    def translations(self) -> dict[str, str]:
+        """The translations of the set, by clip.
+
+        Raises:
+            UserError: a clip stands in the table twice, also if in different sets, or a split is unknown.
+        """
+        set_of = {split: name for name, splits in SPLITS.items() for split in splits}
+        sets, wanted = {}, {}
+        for number, (clip, translation, split) in read_tsv(
+            self.table, ("path", "translation", "split")
+        ):
+            if split in UNUSED_SPLITS:
+                continue
+            if split not in set_of:
+                known = ", ".join([*set_of, *UNUSED_SPLITS])
+                raise UserError(f"{self.table}:{number}: no split {split!r}; CoVoST 2 has {known}")
+            name = set_of[split]
+            if clip in sets:
+                twice = "twice" if sets[clip] == name else f"in {sets[clip]} and in {name}"
+                raise UserError(f"{self.table}:{number}: {clip} stands there {twice}; keep one")
+            sets[clip] = name
+            if name == self.set_name:
+                wanted[clip] = tidy(translation)
+        return wanted
+
     def check(self, found: list[Utterance]):
         """Print the counts, and a warning where they are not the published ones.
 
@@ -240,8 +259,6 @@ class Direction:
             UserError: of dev or test a clip is left out, of train too many are, all reasons together.
         """
         name = f"{self.lang} to {self.target}, {self.set_name}"
-        speakers = len({utt.spk_id for utt in found})
-        print(f"{name}: {len(found)} utterances, {speakers} speakers")
         reasons = [
             f"{len(clips)} of {self.num_clips} clips of {self.set_name} {why}, first: {clips[0]}"
             for why, clips in self.left_out.items()
@@ -253,6 +270,8 @@ class Direction:
             raise UserError(
                 f"{self.table}: {'; '.join(reasons)}; {allowed}, is this Common Voice 4, whole?"
             )
+        speakers = len({utt.spk_id for utt in found})
+        print(f"{name}: {len(found)} utterances, {speakers} speakers")
         for reason in reasons:
             print(f"{self.table}: {reason}")
         official = (self.lang in INTO_ENGLISH and self.target == "en") or (
