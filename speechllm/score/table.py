@@ -67,7 +67,7 @@ def _score_table(rows: list[dict], metric: str, published: list[dict]) -> list[s
     shown = [row for row in rows if row["normalised"]] or raw
     langs = _unique(row["lang"] for row in shown if row["lang"] != AVERAGE)
     columns = [*langs, AVERAGE] if len(langs) > 1 else langs
-    body = []
+    body, notes = [], []
     for system, name in _unique((row["system"], row["metric"]) for row in shown):
         by_lang = {r["lang"]: r for r in shown if (r["system"], r["metric"]) == (system, name)}
         baseline = name.partition("_vs_")[2]
@@ -75,7 +75,11 @@ def _score_table(rows: list[dict], metric: str, published: list[dict]) -> list[s
         cells = [form.format(by_lang[lang]["value"]) if lang in by_lang else "" for lang in columns]
         if columns[-1] in by_lang:
             cells[-1] += _interval(by_lang[columns[-1]], form.removesuffix(" %"))
-        body.append([f"{system} against {baseline}" if baseline else system, *cells])
+        label = f"{system} against {baseline}" if baseline else system
+        body.append([label, *cells])
+        known = [lang for lang in langs if lang in by_lang]
+        if AVERAGE in by_lang and known != langs:  # of an earlier run with other languages
+            notes.append(f"avg of {label}: over {' '.join(known)} alone.")
     sources = _unique(p["source"] for p in published if p["source"] != "unverified")
     for system, source in _unique((p["system"], p["source"]) for p in published):
         values = {
@@ -86,7 +90,7 @@ def _score_table(rows: list[dict], metric: str, published: list[dict]) -> list[s
         mark = f"[{sources.index(source) + 1}]" if source in sources else "(unverified)"
         cells = [f"{values[lang]:.2f}" if lang in values else "" for lang in columns]
         body.append([f"{system} {mark}", *cells])
-    notes = [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
+    notes += [f"[{i}] {source}" for i, source in enumerate(sources, 1)]
     if raw is not shown and raw:
         last = [row for row in raw if row["lang"] == columns[-1] and row["metric"] == metric]
         figures = ", ".join(f"{row['system']} {row['value']:.2f}" for row in last)

@@ -97,6 +97,14 @@ def test_one_language_has_no_average_column(tmp_path):
     assert cells(text, "ctc") == ["ctc", "10.00 [9.00, 11.00]"]
 
 
+def test_an_average_over_fewer_languages_says_so(tmp_path):
+    rows = [row("llm", lang=lang) for lang in ("de", "en", "fr", "avg")]
+    text = results.write_results(tmp_path, [*rows, row("ctc", lang="fr"), row("ctc", lang="avg")])
+    assert [line for line in text.splitlines() if " alone" in line] == [
+        "avg of ctc: over fr alone."
+    ]
+
+
 def test_published_figures_stand_beside_ours_with_their_source(tmp_path):
     path = tmp_path / "published.tsv"
     path.write_text(
