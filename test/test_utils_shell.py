@@ -540,6 +540,16 @@ def test_path_has_waiting_threads_sleep_soon_beside_others_unless_told_otherwise
     assert done.stdout == f"{found} \n"
 
 
+@pytest.mark.parametrize(("running", "found"), [(1, "none"), (2, "1000")])
+def test_path_lets_threads_spin_where_nothing_else_runs(tmp_path, running, found):
+    script = (
+        f'read() {{ running={running}/99; }}; . "{UTILS}/path.sh"; echo "${{GOMP_SPINCOUNT:-none}}"'
+    )
+    unset = ["env", "-u", "GOMP_SPINCOUNT", "-u", "OMP_WAIT_POLICY"]
+    done = run([*unset, "bash", "-euc", script], tmp_path, {"SPEECHLLM_PYTHON": sys.executable})
+    assert done.stdout == f"{found}\n"
+
+
 def test_path_keeps_byte_order_and_utf8(tmp_path):
     commands = 'printf "b\\nB\\na\\n" | sort; python -c "print(chr(322))"'
     script = f'. "{UTILS}/path.sh"; {commands}'

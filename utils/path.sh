@@ -50,7 +50,7 @@ export LC_ALL=C PYTHONUTF8=1 # sort by bytes, as data directories are; text is U
 export PYTHONIOENCODING=utf-8
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
 # Threads of libgomp, which torch has, spin while they wait for each other. With the cores to itself a training is a tenth
-# faster for that, and two such programs on the same cores stand nearly still. So only the first on a machine may spin for long.
+# faster for that, and two such programs on the same cores stand nearly still. So as a rule only the first on a machine may.
 if [ -z "${OMP_WAIT_POLICY:-}${GOMP_SPINCOUNT:-}" ] && read -r _ _ _ running _ 2>/dev/null </proc/loadavg; then
     [ "${running%%/*}" -le 1 ] || export GOMP_SPINCOUNT=1000 # more are running than this shell
     unset running

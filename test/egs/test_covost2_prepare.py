@@ -302,7 +302,7 @@ def damaged(root: Path, what: str):
         ("short line", "covost_v2.de_en.tsv:8: 1 columns instead of 3"),
         ("twice", "covost_v2.de_en.tsv:8: a1.mp3 stands there twice"),
         ("two sets", "covost_v2.de_en.tsv:8: b2.mp3 stands there in test and in train; keep one"),
-        ("split", "covost_v2.de_en.tsv:4: no split 'Test'; CoVoST 2 has train, train_covost, dev"),
+        ("split", "covost_v2.de_en.tsv:4: no split 'Test'; write 'test'"),
         ("long value", "covost_v2.de_en.tsv:8: field larger than .*131072.*; download the file"),
         ("line break", "covost_v2.de_en.tsv:5: a backslash at the end of the line makes it go on"),
         ("line break of Windows", "validated.tsv:4: a backslash at the end of the line makes it"),
@@ -317,6 +317,15 @@ def test_wrong_tables_are_one_clear_line(tmp_path, prepare, what, message, set_n
     with pytest.raises(UserError, match=message) as error:
         prepare(tmp_path, tmp_path / "data", set_name=set_name)
     assert "\n" not in str(error.value)
+
+
+def test_rows_of_unknown_splits_are_told(tmp_path, prepare, capsys):
+    clips = CLIPS | {"d1.mp3": ("dora", "Neun", "Nine", "validated")}
+    make_corpus(tmp_path / "de", clips, audio=False)
+    assert len(prepare(tmp_path, tmp_path / "data")) == 2
+    assert (
+        "covost_v2.de_en.tsv: 1 rows of split 'validated' are in no set" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(

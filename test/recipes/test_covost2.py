@@ -300,8 +300,9 @@ def test_baselines_alone_run_to_the_end(toolkit, tmp_path):
         (["--corpora", "/nowhere", "--stop_stage", "1", "--tag", "no"], "'/nowhere'"),
         (
             ["--tag", "ja", "--data", "data/small", "--target", "ja"],
-            "--target ja: the texts of --data data/small are to be put into English; name that",
+            "--target ja: the texts of data/small are to be put into English; name that language",
         ),
+        (["--tag", "small", "--stage", "6", "--target", "ja"], "the texts of data/small are to be"),
     ],
     ids=str,
 )

@@ -17,11 +17,11 @@ if [[ " ${systems} " =~ \ (llm|frozen|cascade|cascade-llm)\  ]] || [ -d "${exp}/
 if [ "${preset}" = mini ] && [ -z "${corpora}" ] && [ "${stage}" -le 1 ] && [ "${target}" != en ]; then # later stages read none
     die "--target ${target}: the made-up corpus is translated into English (en) only; --corpora names a real one"
 fi
-if [ "${data}" != "data/${tag}" ] && [ -f "${data}/test/utt2prompt" ]; then # of another run, which may have another target
+if [ "${stage}" -gt 1 ] && [ -f "${data}/test/utt2prompt" ]; then # made for a target, which this run may have forgotten
     other=$(python -c 'import sys; from speechllm.data.prompts import LANGUAGES
 found = {line.split(maxsplit=1)[1].strip() for line in open(sys.argv[2]) if len(line.split()) > 1}
 print(*sorted(found & set(LANGUAGES.values()) - {LANGUAGES.get(sys.argv[1])}))' "${target}" "${data}/test/utt2prompt")
-    [ -z "${other}" ] || die "--target ${target}: the texts of --data ${data} are to be put into ${other}; name that language"
+    [ -z "${other}" ] || die "--target ${target}: the texts of ${data} are to be put into ${other}; name that language"
 fi
 for phase in ${phases}; do
     [ "${phase}" = llm ] || [ -f "${conf}/train_llm_${phase}.yaml" ] ||

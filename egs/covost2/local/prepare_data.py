@@ -231,18 +231,22 @@ class Direction:
         """The translations of the set, by clip.
 
         Raises:
-            UserError: a clip stands in the table twice, also if in different sets, or a split is unknown.
+            UserError: a clip stands in the table twice, also if in different sets, or a split is written otherwise.
         """
         set_of = {split: name for name, splits in SPLITS.items() for split in splits}
-        sets, wanted = {}, {}
+        sets, wanted, unknown = {}, {}, {}
         for number, (clip, translation, split) in read_tsv(
             self.table, ("path", "translation", "split")
         ):
             if split in UNUSED_SPLITS:
                 continue
             if split not in set_of:
-                known = ", ".join([*set_of, *UNUSED_SPLITS])
-                raise UserError(f"{self.table}:{number}: no split {split!r}; CoVoST 2 has {known}")
+                if split.strip().lower() in set_of:
+                    raise UserError(
+                        f"{self.table}:{number}: no split {split!r}; write {split.strip().lower()!r}"
+                    )
+                unknown[split] = unknown.get(split, 0) + 1
+                continue
             name = set_of[split]
             if clip in sets:
                 twice = "twice" if sets[clip] == name else f"in {sets[clip]} and in {name}"
@@ -250,6 +254,9 @@ class Direction:
             sets[clip] = name
             if name == self.set_name:
                 wanted[clip] = tidy(translation)
+        for split, count in unknown.items():
+            known = ", ".join([*set_of, *UNUSED_SPLITS])
+            print(f"warning: {self.table}: {count} rows of split {split!r} are in no set ({known})")
         return wanted
 
     def check(self, found: list[Utterance]):
