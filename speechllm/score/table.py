@@ -78,9 +78,8 @@ def _score_table(rows: list[dict], metric: str, published: list[dict]) -> list[s
         label = f"{system} against {baseline}" if baseline else system
         body.append([label, *cells])
         known = [lang for lang in langs if lang in by_lang]
-        if (
-            AVERAGE in by_lang and known and known != langs
-        ):  # of an earlier run with other languages
+        # of an earlier run with other languages
+        if AVERAGE in by_lang and known and known != langs:
             notes.append(f"avg of {label}: over {' '.join(known)} alone.")
     sources = _unique(p["source"] for p in published if p["source"] != "unverified")
     for system, source in _unique((p["system"], p["source"]) for p in published):

@@ -52,21 +52,16 @@ def is_installed(bench: str, package: str) -> bool:
 
 
 def in_turns(
-    sides: dict[str, Callable], rounds: int, min_seconds: float = 0.0, are_warm: bool = False
+    sides: dict[str, Callable], rounds: int, min_seconds: float | None = 0.0
 ) -> dict[str, list[float]]:
     """Seconds per call of every side, once per round, the sides taking turns: A B A B.
 
-    Every side is called at least once before, untimed, unless all have done that work already.
-
     Args:
-        min_seconds: a side that is quicker is called several times in each turn.
-        are_warm: the sides have done that work; each is then called once in a turn.
+        min_seconds: a side that is quicker is called several times in each turn, which an untimed call finds out; None
+            leaves that out, for long work of which the sides have done most before.
     """
-    calls = {}
-    for name, run in sides.items():
-        if are_warm:
-            calls[name] = 1
-            continue
+    calls = dict.fromkeys(sides, 1)
+    for name, run in sides.items() if min_seconds is not None else ():
         took = seconds_of(run, 1)
         if took < min_seconds:
             took = max(seconds_of(run, 1), 1e-6)  # the first call also had to prepare things

@@ -115,9 +115,8 @@ def damage(token_ids: list[int], vocab_size: int, generator: torch.Generator) ->
     """A draft of an output, with faults as CTC's text has them."""
     kinds, counts = list(DRAFT_FAULTS), torch.tensor(list(DRAFT_FAULTS.values())).float()
     num_lost = sum(k[0] * n for k, n in DRAFT_FAULTS.items()) / sum(DRAFT_FAULTS.values())
-    chance = DRAFT_FAULT_RATE / (
-        1 - DRAFT_FAULT_RATE * num_lost
-    )  # a fault takes more than one token
+    # a fault takes more than one token
+    chance = DRAFT_FAULT_RATE / (1 - DRAFT_FAULT_RATE * num_lost)
     draft, at = [], 0
     while at < len(token_ids):
         if float(torch.rand((), generator=generator)) >= chance:

@@ -57,7 +57,7 @@ def compare(model, optimizer, plans: epochs.Plans, small: bool) -> list[common.R
         name: lambda plan=plan: epochs.run_epoch(model, load(plan), optimizer)
         for name, plan in orders.items()
     }
-    took = common.in_turns(runs, 1 if small else 3, are_warm=True)  # by the sums
+    took = common.in_turns(runs, 1 if small else 3, None)  # the sums were the warm-up
     rows = []
     for name in (PEER, IN_MEMORY):
         worst = epochs.difference(sums[common.OURS], sums[name])

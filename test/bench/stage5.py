@@ -96,7 +96,7 @@ def compare(models: dict, vocab_size: int, plans: epochs.Plans, small: bool) -> 
         name: lambda name=name, model=model: epochs.run_epoch(model, load(name), optimizer)
         for name, model in models.items()
     }
-    took = common.in_turns(runs, 1 if small else 3, are_warm=True)  # by the sums
+    took = common.in_turns(runs, 1 if small else 3, None)  # the sums were the warm-up
     return [
         common.make_row(
             "stage5",

@@ -11,6 +11,7 @@ import csv
 import hashlib
 import os
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
 from speechllm.bin import cli
@@ -234,18 +235,16 @@ class Direction:
             UserError: a clip stands in the table twice, also if in different sets, or a split is written otherwise.
         """
         set_of = {split: name for name, splits in SPLITS.items() for split in splits}
-        sets, wanted, unknown = {}, {}, {}
+        sets, wanted, unknown = {}, {}, Counter()
         for number, (clip, translation, split) in read_tsv(
             self.table, ("path", "translation", "split")
         ):
             if split in UNUSED_SPLITS:
                 continue
             if split not in set_of:
-                if split.strip().lower() in set_of:
-                    raise UserError(
-                        f"{self.table}:{number}: no split {split!r}; write {split.strip().lower()!r}"
-                    )
-                unknown[split] = unknown.get(split, 0) + 1
+                if (meant := split.strip().lower()) in set_of:
+                    raise UserError(f"{self.table}:{number}: no split {split!r}; write {meant!r}")
+                unknown[split] += 1
                 continue
             name = set_of[split]
             if clip in sets:
